@@ -1,0 +1,17 @@
+"""The one exception that means: the user's input is wrong, and this line says how to mend it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """The user's input is wrong; the message is one line: what was wrong, what was expected, what to change.
+
+    The command line prints the message without a traceback and exits with 2; the Python API raises it.
+    """
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest of the known words, or ``""`` when none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""
