@@ -1,0 +1,107 @@
+"""Frozen dataclasses to JSON values and back, exactly; an unknown key is an error with a suggestion."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from covary.errors import InputError, did_you_mean
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Return the JSON form of a configuration value: dataclasses become objects, tuples become lists.
+
+    A dataclass with a class attribute ``name`` (a member of a union such as ``MethodConfig``) is saved with it.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        name = getattr(type(value), "name", None)
+        return {"name": name, **fields} if isinstance(name, str) else fields
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: type[T], value: Any, *, where: str = "run") -> T:
+    """Rebuild a configuration value of type ``kind`` from its JSON form.
+
+    where: dotted place of the value, for messages.
+    Raises InputError: unknown or missing key, wrong type, or a value that ``kind`` itself refuses.
+    """
+    return _parse(kind, value, where)
+
+
+def differences(old: Any, new: Any, *, where: str = "") -> list[str]:
+    """Return one line ``place: old -> new`` for every leaf in which two JSON forms differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        absent = "absent"
+        return [
+            line
+            for key in dict.fromkeys([*old, *new])
+            for line in differences(
+                old.get(key, absent), new.get(key, absent), where=f"{where}.{key}" if where else key
+            )
+        ]
+    return [] if old == new else [f"{where}: {old} -> {new}"]
+
+
+def _parse(kind: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin is typing.Literal:
+        choices = typing.get_args(kind)
+        if value in choices:
+            return value
+        raise InputError(f"{where} is {value!r}; expected one of {', '.join(map(repr, choices))}.")
+    if origin in (types.UnionType, typing.Union):
+        return _parse_union(typing.get_args(kind), value, where)
+    if origin is tuple:
+        return _parse_tuple(typing.get_args(kind), value, where)
+    if dataclasses.is_dataclass(kind):
+        return _parse_dataclass(kind, value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is kind:
+        return value
+    raise InputError(f"{where} is {value!r}; expected {getattr(kind, '__name__', kind)}.")
+
+
+def _parse_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    members = {k.name: k for k in kinds if dataclasses.is_dataclass(k)}
+    if not members:
+        (only,) = (k for k in kinds if k is not type(None))
+        return _parse(only, value, where)
+    name = value.get("name") if isinstance(value, dict) else None
+    if name not in members:
+        raise InputError(
+            f"{where}.name is {name!r}; expected one of {', '.join(members)}.{did_you_mean(str(name), members)}"
+        )
+    return _parse_dataclass(members[name], value, where)
+
+
+def _parse_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{where} is {value!r}; expected a list.")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(kinds) != len(value):
+        raise InputError(f"{where} has {len(value)} values; expected {len(kinds)}.")
+    return tuple(_parse(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} is {value!r}; expected an object with the fields of {kind.__name__}.")
+    hints = typing.get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]
+    given = {k: v for k, v in value.items() if not (k == "name" and k not in names)}
+    for key in given:
+        if key not in names:
+            raise InputError(f"{where}.{key} is not a known option.{did_you_mean(key, names)}")
+    for key in names:
+        if key not in given:
+            raise InputError(f"{where}.{key} is missing; a saved configuration holds every field.")
+    return kind(**{key: _parse(hints[key], given[key], f"{where}.{key}") for key in names})

@@ -1,0 +1,245 @@
+"""The run folder: names and formats of its files, atomic writes, checkpoints that a kill cannot tear.
+
+::
+
+    run.json                  {"schema", "run", "environment"}
+    metrics.jsonl             one object per logged step
+    checkpoints/step-N/       state.safetensors + manifest.json (SHA-256 of every file)
+    encoder.safetensors       plain encoder state dict; written when the run is done
+    method.safetensors        the whole method, so that its heads can be evaluated later
+    results/TASK-DATA.json    evaluations
+    figures/                  pictures
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from covary.errors import InputError
+
+SCHEMA = 1
+KEEP = 2  # checkpoints kept: the newest, and one to fall back to
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A committed and verified checkpoint: its step, its tensors and what the manifest says beside them."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run folder at ``path``; creating the value touches nothing."""
+
+    path: Path
+
+    @property
+    def run_file(self) -> Path:
+        """The exact configuration and the environment it ran in."""
+        return self.path / "run.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object per logged step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def encoder_file(self) -> Path:
+        """The trained encoder; present when the run is done."""
+        return self.path / "encoder.safetensors"
+
+    @property
+    def method_file(self) -> Path:
+        """The whole trained method; present when the run is done."""
+        return self.path / "method.safetensors"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of pictures."""
+        return self.path / "figures"
+
+    def result_file(self, task: str, data: str) -> Path:
+        """Return where the result of a task on a SPEC is kept: ``results/TASK-DATA.json``."""
+        return self.path / "results" / f"{task}-{re.sub(r'[^A-Za-z0-9._=-]+', '_', data).strip('_.')}.json"
+
+    def create(self) -> None:
+        """Make the folder, or check that it can be written to.
+
+        Raises InputError: the path is a file, or cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(
+                f"The run folder {self.path} cannot be made: a file is in its place; give another --out."
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"The run folder {self.path} cannot be written ({error.strerror}); give another --out."
+            ) from error
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock dies with the process, however it dies.
+
+        Raises InputError: another process trains here.
+        """
+        with open(self.path / ".lock", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                raise InputError(
+                    f"Another run is writing to {self.path} ({file.read().strip() or 'process unknown'}); "
+                    "wait for it or give another --out."
+                ) from error
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def read_run(self) -> dict[str, Any] | None:
+        """Return the content of ``run.json``, or None where the folder holds no run.
+
+        Raises InputError: the file is damaged or of another schema.
+        """
+        try:
+            content = json.loads(self.run_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.run_file} cannot be read ({error}); restore it or give another --out.") from error
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema != SCHEMA:
+            raise InputError(f"{self.run_file} has schema {schema!r}; this version reads {SCHEMA}.")
+        return content
+
+    def write_run(self, run: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Write ``run.json``."""
+        content = {"schema": SCHEMA, "run": run, "environment": environment}
+        write_atomic(self.run_file, json.dumps(content, indent=2) + "\n")
+
+    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Commit a checkpoint: all of it or nothing, whenever the process is killed or the disk is full.
+
+        Files are written into a hidden sibling folder and synced, the folder is renamed, then older checkpoints are
+        removed; ``KEEP`` remain.
+        """
+        folder = self.path / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        staging = folder / f".staging-{step}"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        state = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+        manifest = {
+            "schema": SCHEMA,
+            "step": step,
+            "files": {"state.safetensors": {"sha256": hashlib.sha256(state).hexdigest(), "bytes": len(state)}},
+            "meta": meta,
+        }
+        _write_synced(staging / "state.safetensors", state)
+        _write_synced(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
+        _sync_folder(staging)
+        final = folder / f"step-{step}"
+        if final.exists():  # a damaged one that this run has just recomputed
+            shutil.rmtree(final)
+        staging.rename(final)
+        _sync_folder(folder)
+        for old in self._steps()[:-KEEP]:
+            shutil.rmtree(folder / f"step-{old}")
+
+    def newest_checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the newest checkpoint that its manifest confirms, and a line for each damaged one passed over."""
+        damaged = []
+        for step in reversed(self._steps()):
+            folder = self.path / "checkpoints" / f"step-{step}"
+            try:
+                return _read_checkpoint(folder, step), damaged
+            except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+                damaged.append(f"{folder} is damaged ({error}); trying the one before it.")
+        return None, damaged
+
+    def clear_staging(self) -> None:
+        """Remove what a killed process left half-written."""
+        for leftover in [*self.path.glob("checkpoints/.staging-*"), *self.path.glob(".*.tmp-*")]:
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop logged lines after ``step``, and a line that a kill tore."""
+        if not self.metrics_file.exists():
+            return
+        kept = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                break
+        write_atomic(self.metrics_file, "".join(kept))
+
+    def _steps(self) -> list[int]:
+        names = [p.name for p in self.path.glob("checkpoints/step-*")]
+        return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, or a kill, finds the old content or the new one and nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        _write_synced(temporary, content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a state dict as safetensors, atomically."""
+    write_atomic(path, safetensors.torch.save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}))
+
+
+def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    state = (folder / "state.safetensors").read_bytes()
+    expected = manifest["files"]["state.safetensors"]["sha256"]
+    if hashlib.sha256(state).hexdigest() != expected:
+        raise ValueError("state.safetensors differs from the manifest's SHA-256")
+    if manifest["schema"] != SCHEMA or manifest["step"] != step:
+        raise ValueError(f"the manifest names schema {manifest['schema']} and step {manifest['step']}")
+    return Checkpoint(step=step, tensors=safetensors.torch.load(state), meta=manifest["meta"])
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
