@@ -157,6 +157,7 @@ class RunDir:
             "files": {"state.safetensors": {"sha256": hashlib.sha256(state).hexdigest(), "bytes": len(state)}},
             "meta": meta,
         }
+        manifest["sha256"] = _digest(manifest)
         _write_synced(staging / "state.safetensors", state)
         _write_synced(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
         _sync_folder(staging)
@@ -221,6 +222,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
     manifest = json.loads((folder / "manifest.json").read_bytes())
+    if manifest.pop("sha256") != _digest(manifest):
+        raise ValueError("manifest.json differs from its own SHA-256")
     state = (folder / "state.safetensors").read_bytes()
     expected = manifest["files"]["state.safetensors"]["sha256"]
     if hashlib.sha256(state).hexdigest() != expected:
@@ -228,6 +231,10 @@ def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
     if manifest["schema"] != SCHEMA or manifest["step"] != step:
         raise ValueError(f"the manifest names schema {manifest['schema']} and step {manifest['step']}")
     return Checkpoint(step=step, tensors=safetensors.torch.load(state), meta=manifest["meta"])
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _write_synced(path: Path, content: bytes) -> None:
