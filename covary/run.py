@@ -1,0 +1,139 @@
+"""Run: the frozen value that decides every number of a run."""
+
+import platform
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy
+import torch
+import torchvision
+
+
+from covary import config, dist
+from covary.augment import Preset, Recipe, preset
+from covary.data import native_size, normalization
+from covary.errors import InputError, did_you_mean
+from covary.methods import METHODS, MethodConfig
+from covary.optim import OptimConfig
+from covary.version import __version__, commit
+
+Stem = Literal["imagenet", "cifar"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that decides the numbers of a run; saved whole in run.json and rebuilt exactly from it."""
+
+    data: str
+    """SPEC of the images: shapes, a torchvision name, a folder, a folder with train.parquet, wds:PATTERN, hf:NAME."""
+    method: MethodConfig
+    """What is learned."""
+    augment: Recipe
+    """How views are made; augment.size is the image size of the run."""
+    encoder: str = "resnet18"
+    """Encoder by name: resnet8, resnet18, resnet50, ..., timm:NAME."""
+    stem: Stem = "imagenet"
+    """First layers of a ResNet: imagenet (7x7, stride 2, max pooling) or cifar (3x3, stride 1)."""
+    epochs: int = 200
+    """Passes over the images; the last incomplete batch of each is dropped."""
+    batch_size: int = 256
+    """Images a step, over all processes."""
+    accumulate: int = 1
+    """Parts that a batch is split into, one after the other; each part is the negatives' pool of its own rows."""
+    optim: OptimConfig = OptimConfig()
+    """How parameters move."""
+    precision: Precision = "fp32"
+    """fp32, or bf16 autocast (losses stay fp32)."""
+    compile: bool = False
+    """Compile method and loss with torch.compile."""
+    sync_batchnorm: bool = True
+    """Normalise over the images of all processes, so that a run on many equals a run on one."""
+    seed: int = 0
+    """Seed of weights, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train, and combinations that contradict each other."""
+        for field in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, field) < 1:
+                raise InputError(f"{field} is {getattr(self, field)}; expected 1 or more.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}; expected a whole number in [0, 2**63).")
+        if self.method.needs_partners and not self.augment.aligned:
+            raise InputError(
+                f"method '{self.method.name}' needs partners, but augment.aligned is empty; "
+                "name the operations that partners share, such as crop jitter."
+            )
+        rows = 2 if self.augment.aligned else 1
+        if self.batch_size % (rows * self.accumulate):
+            raise InputError(
+                f"batch_size is {self.batch_size}; expected a multiple of {rows * self.accumulate}"
+                f"{' (partners come in twos)' if rows == 2 else ''} for accumulate {self.accumulate}."
+            )
+        if self.optim.warmup_epochs > self.epochs:
+            raise InputError(
+                f"optim.warmup_epochs is {self.optim.warmup_epochs:g}; expected at most epochs ({self.epochs})."
+            )
+
+    def check_world(self, world: int) -> None:
+        """Raise InputError unless the batch splits evenly over ``world`` processes."""
+        unit = world * self.accumulate * (2 if self.augment.aligned else 1)
+        if self.batch_size % unit:
+            raise InputError(
+                f"batch_size {self.batch_size} does not split over {world} processes; expected a multiple of {unit}."
+            )
+
+
+def default_run(
+    data: str,
+    *,
+    method: str = "stl",
+    preset_name: Preset = "paper",
+    image_size: int | None = None,
+) -> Run:
+    """Return the run that a method, a preset and a SPEC lead to when nothing else is said.
+
+    image_size: pixels; None takes the native size of the images (``data.native_size``).
+    Methods that need no partners draw every number for each image alone.
+    Raises InputError: unknown method, or a SPEC that cannot be read.
+    """
+    if method not in METHODS:
+        raise InputError(
+            f"method '{method}' is unknown; expected one of {', '.join(METHODS)}.{did_you_mean(method, METHODS)}"
+        )
+    chosen = METHODS[method].preset(preset_name)
+    size = native_size(data) if image_size is None else image_size
+    mean, std = normalization(data)
+    recipe = preset(preset_name, size=size, mean=mean, std=std)
+    if not chosen.needs_partners:
+        recipe = replace(recipe, aligned=())
+    schedule_by = "epoch" if preset_name == "official_code" else "step"
+    return Run(
+        data=data,
+        method=chosen,
+        augment=recipe,
+        stem="cifar" if size <= 64 else "imagenet",
+        optim=OptimConfig(schedule_by=schedule_by),
+    )
+
+
+def run_from_json(content: dict[str, Any]) -> Run:
+    """Rebuild the run from ``run.json``'s object under "run"."""
+    return config.from_json(Run, content)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what a number may depend on beside the run: versions, threads, device, processes, commit."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "covary": __version__,
+        "commit": commit(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "processes": dist.world_size(),
+    }
