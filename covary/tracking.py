@@ -1,0 +1,143 @@
+"""What a run tells while it runs: metrics.jsonl, a progress bar, and TensorBoard or Weights & Biases on request."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import rich.console
+import rich.progress
+import torch
+from torch import Tensor
+
+from covary.errors import InputError
+
+
+class Meter:
+    """Means of logged terms over an interval, summed on the device and read once: no synchronisation a step."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Add one step's terms, scalars on one device."""
+        for name, value in terms.items():
+            value = value.detach().double() if value.device.type == "cpu" else value.detach().float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._steps += 1
+
+    def read(self) -> dict[str, float]:
+        """Return the means since the last call, and start anew."""
+        if not self._sums:
+            return {}
+        means = (torch.stack(list(self._sums.values())) / self._steps).tolist()
+        names = list(self._sums)
+        self._sums, self._steps = {}, 0
+        return dict(zip(names, means, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where a run reports to; nothing here changes its numbers."""
+
+    progress: bool = True
+    """Show a progress bar with time left; off, a line is printed for every logged epoch."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files into the run folder (needs tensorboard)."""
+    wandb: str | None = None
+    """Also log to this Weights & Biases project (needs wandb)."""
+
+
+class Tracker:
+    """Writes one line of metrics.jsonl per logged step and keeps the progress bar."""
+
+    def __init__(
+        self, config: TrackingConfig, folder: Path, *, metrics_file: Path, done: int, total: int, run: dict[str, Any]
+    ) -> None:
+        self.console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+        self._sinks: list[Callable[[int, dict[str, float]], None]] = []
+        self._closers: list[Callable[[], None]] = []
+        if config.tensorboard:
+            self._open_tensorboard(folder)
+        if config.wandb:
+            self._open_wandb(config.wandb, folder, run)
+        self._file = open(metrics_file, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
+        self._live = config.progress and self.console.is_terminal
+        self._verbose = config.progress and not self._live
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("epoch {task.fields[epoch]}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeRemainingColumn(),
+            rich.progress.TextColumn("{task.fields[values]}"),
+            console=self.console,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("", total=total, completed=done, epoch=0, values="")
+        self._clock = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        """Start the progress bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the bar and close every sink."""
+        self._bar.stop()
+        self._file.close()
+        for close in self._closers:
+            close()
+
+    def say(self, line: str) -> None:
+        """Print one line above the bar."""
+        self.console.print(line, markup=False)
+
+    def advance(self, epoch: int) -> None:
+        """Move the bar by one step."""
+        self._bar.update(self._task, advance=1, epoch=epoch + 1)
+
+    def log(self, step: int, epoch: int, values: dict[str, float], *, images: int) -> None:
+        """Record the values of a step; ``images`` went through since the last call."""
+        now = time.perf_counter()
+        if images:
+            values = {**values, "images_per_second": images / (now - self._clock)}
+            self._clock = now
+        self._file.write(json.dumps({"step": step, "epoch": epoch, **values}) + "\n")
+        self._file.flush()
+        for sink in self._sinks:
+            sink(step, values)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "lr")
+        if self._live:
+            self._bar.update(self._task, values=text)
+        elif self._verbose:
+            self.say(f"epoch {epoch + 1}  step {step}  {text}")
+
+    def restart_clock(self) -> None:
+        """Leave the time since the last log out of images per second (after an evaluation or a checkpoint)."""
+        self._clock = time.perf_counter()
+
+    def _open_tensorboard(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise InputError("--tensorboard needs the package tensorboard; install covary[track].") from error
+        writer = SummaryWriter(folder / "tensorboard")
+        self._sinks.append(
+            lambda step, values: [writer.add_scalar(name, value, step) for name, value in values.items()] and None
+        )
+        self._closers.append(writer.close)
+
+    def _open_wandb(self, project: str, folder: Path, run: dict[str, Any]) -> None:
+        try:
+            import wandb  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise InputError("--wandb needs the package wandb; install covary[track].") from error
+        session = wandb.init(project=project, dir=folder, name=folder.name, id=folder.name, resume="allow", config=run)
+        self._sinks.append(lambda step, values: session.log(values, step=step))
+        self._closers.append(session.finish)
