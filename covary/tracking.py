@@ -1,8 +1,9 @@
 """What a run tells while it runs: metrics.jsonl, a progress bar, and TensorBoard or Weights & Biases on request."""
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +46,7 @@ class TrackingConfig:
     """Where a run reports to; nothing here changes its numbers."""
 
     progress: bool = True
-    """Show a progress bar with time left; off, a line is printed for every logged epoch."""
+    """Show a progress bar with time left (a line per logged step where the output is no terminal)."""
     tensorboard: bool = False
     """Also write TensorBoard event files into the run folder (needs tensorboard)."""
     wandb: str | None = None
@@ -53,21 +54,33 @@ class TrackingConfig:
 
 
 class Tracker:
-    """Writes one line of metrics.jsonl per logged step and keeps the progress bar."""
+    """Writes one line of metrics.jsonl per logged step and keeps the progress bar.
+
+    main: False on all processes but the first; they stay silent.
+    """
 
     def __init__(
-        self, config: TrackingConfig, folder: Path, *, metrics_file: Path, done: int, total: int, run: dict[str, Any]
+        self,
+        config: TrackingConfig,
+        *,
+        metrics_file: Path,
+        main: bool,
+        done: int,
+        total: int,
+        run: dict[str, Any],
     ) -> None:
+        folder = metrics_file.parent
         self.console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
         self._sinks: list[Callable[[int, dict[str, float]], None]] = []
         self._closers: list[Callable[[], None]] = []
-        if config.tensorboard:
+        self._main = main
+        if main and config.tensorboard:
             self._open_tensorboard(folder)
-        if config.wandb:
+        if main and config.wandb:
             self._open_wandb(config.wandb, folder, run)
-        self._file = open(metrics_file, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
-        self._live = config.progress and self.console.is_terminal
-        self._verbose = config.progress and not self._live
+        self._file = open(metrics_file, "a", encoding="utf-8") if main else None  # noqa: SIM115 - closed in __exit__
+        self._live = main and config.progress and self.console.is_terminal
+        self._verbose = main and config.progress and not self._live
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("epoch {task.fields[epoch]}"),
             rich.progress.BarColumn(),
@@ -90,13 +103,15 @@ class Tracker:
     ) -> None:
         """Stop the bar and close every sink."""
         self._bar.stop()
-        self._file.close()
+        if self._file:
+            self._file.close()
         for close in self._closers:
             close()
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
-        self.console.print(line, markup=False)
+        if self._main:
+            self.console.print(line, markup=False)
 
     def advance(self, epoch: int) -> None:
         """Move the bar by one step."""
@@ -104,6 +119,8 @@ class Tracker:
 
     def log(self, step: int, epoch: int, values: dict[str, float], *, images: int) -> None:
         """Record the values of a step; ``images`` went through since the last call."""
+        if self._file is None:
+            return
         now = time.perf_counter()
         if images:
             values = {**values, "images_per_second": images / (now - self._clock)}
@@ -118,9 +135,12 @@ class Tracker:
         elif self._verbose:
             self.say(f"epoch {epoch + 1}  step {step}  {text}")
 
-    def restart_clock(self) -> None:
-        """Leave the time since the last log out of images per second (after an evaluation or a checkpoint)."""
-        self._clock = time.perf_counter()
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave the time spent inside (an evaluation, a checkpoint) out of images per second."""
+        start = time.perf_counter()
+        yield
+        self._clock += time.perf_counter() - start
 
     def _open_tensorboard(self, folder: Path) -> None:
         try:
@@ -128,9 +148,12 @@ class Tracker:
         except ImportError as error:
             raise InputError("--tensorboard needs the package tensorboard; install covary[track].") from error
         writer = SummaryWriter(folder / "tensorboard")
-        self._sinks.append(
-            lambda step, values: [writer.add_scalar(name, value, step) for name, value in values.items()] and None
-        )
+
+        def write(step: int, values: dict[str, float]) -> None:
+            for name, value in values.items():
+                writer.add_scalar(name, value, step)
+
+        self._sinks.append(write)
         self._closers.append(writer.close)
 
     def _open_wandb(self, project: str, folder: Path, run: dict[str, Any]) -> None:

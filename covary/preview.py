@@ -1,0 +1,121 @@
+"""What a run would be, without training it: configuration, steps, parameters, memory, the first batch as a picture."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from covary import config
+from covary.augment import make_views
+from covary.data import Batches, Fit, load
+from covary.draw.batch import first_batch
+from covary.nets import build_encoder
+from covary.run import Run
+from covary.rundir import RunDir
+from covary.types import Views
+
+SHOWN = 12  # images in the picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Figures of a run that has not been trained; memory in bytes."""
+
+    images: int
+    steps_per_epoch: int
+    steps: int
+    parameters: dict[str, int]
+    weights_memory: int
+    activation_memory: int
+    store_memory: int
+    residence: str
+    picture: Path
+
+
+def preview(run: Run, out: Path, *, device: torch.device, root: Path | None, cache: Path | None) -> Preview:
+    """Decode the images, draw the first batch into ``figures/first-batch.png`` of the run folder, and count.
+
+    Raises InputError as training would.
+    """
+    folder = RunDir(out)
+    folder.create()
+    store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache)
+    batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence="auto")
+    parameters, state, activations = _count(run)
+    return Preview(
+        images=len(store),
+        steps_per_epoch=batches.steps_per_epoch,
+        steps=batches.steps_per_epoch * run.epochs,
+        parameters=parameters,
+        weights_memory=state,
+        activation_memory=activations,
+        store_memory=store.nbytes,
+        residence=batches.reason,
+        picture=_draw(run, batches, folder),
+    )
+
+
+def configuration(run: Run) -> str:
+    """Return the resolved configuration as ``run.json`` would hold it."""
+    return json.dumps(config.to_json(run), indent=2)
+
+
+def _count(run: Run) -> tuple[dict[str, int], int, int]:
+    """Return parameters by part, bytes of weights + gradients + optimiser, and bytes kept for the backward pass.
+
+    One step is traced on the meta device: shapes only, nothing is computed. Activations count each storage that
+    autograd saves once; bf16 autocast is traced as such.
+    """
+    with torch.device("meta"):
+        encoder, features = build_encoder(run.encoder, stem=run.stem)
+        method = run.method.build(encoder, features)
+        rows = run.batch_size // run.accumulate
+        size, views = run.augment.size, run.augment.views
+        images = torch.empty(views, rows, 3, size, size)
+        params = torch.empty(views, rows, 1)
+    parts = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
+    weights = {p.untyped_storage()._cdata for p in method.parameters()}
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            saved[storage._cdata] = storage.nbytes()
+        return tensor
+
+    bf16 = run.precision == "bf16"
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cuda", torch.bfloat16, enabled=bf16),
+    ):
+        terms = method(Views(images=images, params=params, partners=bool(run.augment.aligned)))
+    copies = 4 if run.optim.name == "adamw" else 3  # weight, gradient, one or two moments
+    total = sum(p.numel() * p.element_size() for p in method.parameters()) * copies
+    del terms
+    return parts, total, sum(saved.values())
+
+
+def _draw(run: Run, batches: Batches, folder: RunDir) -> Path:
+    batch = next(iter(batches.epoch(0)))
+    views = make_views(batch, run.augment, seed=run.seed)
+    count = min(SHOWN, run.batch_size)
+    images = [
+        batch.images[row, :, : int(height), : int(width)].permute(1, 2, 0).cpu().numpy()
+        for row, (height, width) in enumerate(batch.sizes[:count])
+    ]
+    mean, std = (np.array(values, dtype=np.float32) for values in (run.augment.mean, run.augment.std))
+    pixels = views.images[:, :count].permute(0, 1, 3, 4, 2).float().cpu().numpy() * std + mean
+    figure = first_batch(
+        images,
+        pixels.clip(0, 1),
+        partners=views.partners,
+        title=f"{run.data}: partners share {', '.join(run.augment.aligned)}" if views.partners else run.data,
+    )
+    folder.figures.mkdir(exist_ok=True)
+    path = folder.figures / "first-batch.png"
+    figure.savefig(path, dpi=max(100, math.ceil(run.augment.size * 1.2)))
+    return path

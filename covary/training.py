@@ -1,0 +1,314 @@
+"""Pretraining: read from top to bottom and you know what a run does."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from covary import config, dist
+from covary.augment import make_views
+from covary.data import Batches, Fit, ImageStore, load
+from covary.errors import InputError
+from covary.keyed import derive
+from covary.methods import AbstractMethod
+from covary.nets import build_encoder, convert_batchnorm
+from covary.online import OnlineKnn
+from covary.optim import FiniteGuard, build_optimizer, learning_rate, scale_gradients_lars_
+from covary.run import Run, environment
+from covary.rundir import RunDir, write_tensors
+from covary.state import restore_state, state_tensors
+from covary.tracking import Meter, Tracker, TrackingConfig
+from covary.types import Views
+
+COLLAPSED = 0.2  # spread of features under which a run is called collapsed; healthy runs lie near 1
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message is one line that says why and what to change."""
+
+
+class Interrupted(Exception):
+    """A signal stopped the run after a checkpoint; the same command continues it."""
+
+    def __init__(self, signum: int, step: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name} at step {step}; run the same command to continue")
+        self.signum = signum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """How a run is carried out on this machine; nothing here changes its numbers."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes the GPU where there is one."""
+    residence: Literal["auto", "resident", "streamed"] = "auto"
+    """Images resident on the device, or streamed with prefetch; auto takes resident when they fit."""
+    root: Path | None = None
+    """Folder of downloaded sets; default $COVARY_DATA or ~/.cache/covary."""
+    cache: Path | None = None
+    """Folder of decoded image stores; default $COVARY_CACHE or ~/.cache/covary/stores."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints; one is also written at the end and on SIGTERM, SIGINT or SIGUSR1."""
+    checkpoint_steps: int = 0
+    """Also write a checkpoint every so many steps; 0 leaves it to the minutes."""
+    log_steps: int = 10
+    """Steps between logged values; the only places where the device is waited for."""
+    knn_epochs: int = 0
+    """Epochs between online kNN evaluations on labelled images; 0 takes ten over the run, -1 none."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Where the run reports to."""
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their domains."""
+        if not self.checkpoint_minutes > 0:
+            raise InputError(f"checkpoint_minutes is {self.checkpoint_minutes}; expected a number above 0.")
+        for name, low in {"checkpoint_steps": 0, "log_steps": 1, "knn_epochs": -1}.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name} is {getattr(self, name)}; expected {low} or more.")
+
+
+def train(run: Run, out: Path, session: Session = Session()) -> Path:  # noqa: B008 - a frozen value
+    """Train a run into the folder ``out``, or continue it there; return the folder.
+
+    Raises InputError: the input is wrong, or the folder holds another run. TrainingError: loss or gradient is not
+    finite. Interrupted: a signal asked for a stop; a checkpoint was written.
+    """
+    folder = RunDir(out)
+    with dist.processes(session.device) as device:
+        run.check_world(dist.world_size())
+        if dist.is_main():
+            folder.create()
+        with folder.lock() if dist.is_main() else nullcontext():
+            _train(run, folder, session, device)
+    return out
+
+
+def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> None:
+    saved = _check_same_run(run, folder)
+    store = dist.main_first(
+        lambda: load(
+            run.data, split="train", fit=Fit.train(run.augment.size), root=session.root, cache=session.cache
+        )
+    )
+    batches = Batches(
+        store,
+        batch_size=run.batch_size,
+        seed=run.seed,
+        device=device,
+        residence=session.residence,
+        rank=dist.rank(),
+        world=dist.world_size(),
+    )
+    method, optimizer = build(run, device)
+    _check_same_images(saved, store)
+    if saved:
+        torch.set_num_threads(saved["environment"]["threads"])
+    elif dist.is_main():
+        folder.write_run(
+            config.to_json(run), {**environment(device), "images": len(store), "fingerprint": store.fingerprint}
+        )
+
+    if dist.is_main():
+        folder.clear_staging()
+    dist.barrier()
+    checkpoint, damaged = folder.newest_checkpoint()
+    step, total = 0, run.epochs * batches.steps_per_epoch
+    if checkpoint:
+        restore_state(checkpoint.tensors, method, optimizer)
+        step = checkpoint.step
+    if dist.is_main():
+        folder.truncate_metrics(step)
+    tracker = Tracker(
+        session.tracking,
+        metrics_file=folder.metrics_file,
+        main=dist.is_main(),
+        done=step,
+        total=total,
+        run=config.to_json(run),
+    )
+    for line in damaged:
+        tracker.say(line)
+    tracker.say(f"{len(store):,} images, {total:,} steps ({batches.steps_per_epoch} an epoch); {batches.reason}")
+    if step:
+        tracker.say(f"continuing after step {step:,}")
+    with tracker, _stop_signals() as stop:
+        _loop(run, session, folder, batches, method, optimizer, tracker, stop, step=step, total=total)
+    if dist.is_main():
+        write_tensors(folder.encoder_file, method.encoder.state_dict())
+        write_tensors(folder.method_file, method.state_dict())
+
+
+def build(run: Run, device: torch.device) -> tuple[AbstractMethod, torch.optim.Optimizer]:
+    """Return the method of a run with its initial weights, a function of the seed alone, and its optimiser."""
+    torch.manual_seed(derive(run.seed, "weights"))
+    encoder, features = build_encoder(run.encoder, stem=run.stem)
+    method = run.method.build(encoder, features)
+    if run.sync_batchnorm and dist.world_size() > 1:
+        method = convert_batchnorm(method)
+    method.to(device)
+    return method, build_optimizer(run.optim, method)
+
+
+def _loop(
+    run: Run,
+    session: Session,
+    folder: RunDir,
+    batches: Batches,
+    method: AbstractMethod,
+    optimizer: torch.optim.Optimizer,
+    tracker: Tracker,
+    stop: "_Stop",
+    *,
+    step: int,
+    total: int,
+) -> None:
+    device, per_epoch = batches.device, batches.steps_per_epoch
+    module = dist.wrap(torch.compile(method) if run.compile else method, device)
+    online = OnlineKnn.prepare(run, session, tracker.say)
+    guard, meter, logged, saved_at = FiniteGuard(device), Meter(), step, time.monotonic()
+    method.train()
+    for epoch in range(step // per_epoch, run.epochs):
+        for batch in batches.epoch(epoch, start_step=step % per_epoch):
+            torch.manual_seed(derive(run.seed, "dropout", step, dist.rank()))
+            lr = learning_rate(run.optim, step, steps_per_epoch=per_epoch, epochs=run.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            views = make_views(batch, run.augment, seed=run.seed)
+            terms = _backward(module, views, run)
+            terms["gradient"] = guard.check(optimizer, terms["loss"], step)
+            if run.optim.name == "lars":
+                scale_gradients_lars_(run.optim, method.parameters())
+            optimizer.step()
+            optimizer.zero_grad()
+            method.after_step()
+            meter.add(terms)
+            step += 1
+            tracker.advance(epoch)
+
+            end_of_epoch = step % per_epoch == 0
+            log_now = step % session.log_steps == 0 or step == total
+            stop_now = stop.agreed(log_now)
+            save_now = step == total or stop_now or _due(session, step, saved_at)
+            if log_now or save_now:
+                values = meter.read()
+                if (bad := guard.first_bad()) is not None:
+                    raise TrainingError(_not_finite(bad, values, lr, folder))
+                tracker.log(step, epoch, {**values, "lr": lr}, images=(step - logged) * run.batch_size)
+                _warn_of_collapse(values["spread"], tracker)
+                logged = step
+            if end_of_epoch and online and online.due(epoch):
+                with tracker.pause():
+                    tracker.log(step, epoch, {"knn": online.accuracy(method.encoder, device)}, images=0)
+            if save_now:
+                if dist.is_main():
+                    with tracker.pause():
+                        folder.save_checkpoint(step, state_tensors(method, optimizer), {"epoch": epoch})
+                saved_at = time.monotonic()
+            if stop_now:
+                raise Interrupted(stop.signum or signal.SIGTERM, step)
+
+
+def _backward(module: nn.Module, views: Views, run: Run) -> dict[str, Tensor]:
+    """Add the gradients of the mean loss over the parts of a batch; return the mean of each term."""
+    sums: dict[str, Tensor] = {}
+    for index, part in enumerate(_parts(views, run.accumulate)):
+        with (
+            dist.no_sync(module, index < run.accumulate - 1),
+            torch.autocast(part.images.device.type, torch.bfloat16, enabled=run.precision == "bf16"),
+        ):
+            terms = module(part)
+            (terms["loss"] / run.accumulate).backward()
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0) + value.detach() / run.accumulate
+    return sums
+
+
+def _parts(views: Views, count: int) -> Iterator[Views]:
+    rows = views.images.shape[1] // count
+    for start in range(0, rows * count, rows):
+        part = slice(start, start + rows)
+        yield Views(images=views.images[:, part], params=views.params[:, part], partners=views.partners)
+
+
+class _Stop:
+    """A signal to stop, noted by the handler and acted on between two steps."""
+
+    signum: int | None = None
+
+    def note(self, signum: int, frame: FrameType | None) -> None:
+        """Note the signal; a second SIGINT interrupts at once."""
+        if signum == signal.SIGINT and self.signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signum = signum
+
+    def agreed(self, now: bool) -> bool:
+        """Return whether to stop: at once in a single process, where all processes ask ``now`` otherwise."""
+        if dist.world_size() == 1:
+            return self.signum is not None
+        return now and dist.any_rank(self.signum is not None)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    previous = [signal.signal(signum, stop.note) for signum in signals]
+    try:
+        yield stop
+    finally:
+        for signum, handler in zip(signals, previous, strict=True):
+            signal.signal(signum, handler)
+
+
+def _due(session: Session, step: int, saved_at: float) -> bool:
+    by_step = session.checkpoint_steps > 0 and step % session.checkpoint_steps == 0
+    return by_step or time.monotonic() - saved_at > session.checkpoint_minutes * 60
+
+
+def _check_same_run(run: Run, folder: RunDir) -> dict[str, Any] | None:
+    """Return what ``run.json`` holds, or None in a new folder; refuse a folder of another configuration."""
+    saved = folder.read_run()
+    if saved:
+        changed = config.differences(saved["run"], config.to_json(run))
+        if changed:
+            raise InputError(
+                f"{folder.path} holds a run with another configuration ({'; '.join(changed)}); "
+                "give the old options to continue it, or another --out."
+            )
+    return saved
+
+
+def _check_same_images(saved: dict[str, Any] | None, store: ImageStore) -> None:
+    if saved and saved["environment"]["fingerprint"] != store.fingerprint:
+        raise InputError(
+            f"The images of {store.name} have changed since the run began ({saved['environment']['images']:,} images "
+            f"then, {len(store):,} now, or other content); restore them, or give another --out."
+        )
+
+
+def _not_finite(step: int, values: dict[str, float], lr: float, folder: RunDir) -> str:
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return (
+        f"Loss or gradient is not finite at step {step} (lr {lr:.3g}; means since the last log: {terms}). "
+        f"No weight was updated from it; {folder.path} keeps the last checkpoint. "
+        "Lower --optim.lr, add --optim.warmup-epochs, or use --precision fp32 in a new --out."
+    )
+
+
+def _warn_of_collapse(spread: float, tracker: Tracker) -> None:
+    if spread < COLLAPSED:
+        tracker.warn_once(
+            f"warning: features have collapsed (spread {spread:.3f}; healthy is near 1): all images look alike to "
+            "the encoder. Lower --optim.lr or raise the batch size."
+        )
