@@ -72,7 +72,10 @@ def build_optimizer(config: OptimConfig, module: nn.Module) -> torch.optim.Optim
     decay = 0.0 if config.name == "lars" else config.weight_decay
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": decay * config.decay_norm_and_bias},
+        {
+            "params": [p for p in parameters if p.ndim <= 1],
+            "weight_decay": decay * config.decay_norm_and_bias,
+        },
     ]
     groups = [group for group in groups if group["params"]]
     if config.name == "adamw":

@@ -8,7 +8,6 @@ import numpy
 import torch
 import torchvision
 
-
 from covary import config, dist
 from covary.augment import Preset, Recipe, preset
 from covary.data import native_size, normalization
@@ -18,7 +17,7 @@ from covary.optim import OptimConfig
 from covary.version import __version__, commit
 
 Stem = Literal["imagenet", "cifar"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +42,8 @@ class Run:
     """Parts that a batch is split into, one after the other; each part is the negatives' pool of its own rows."""
     optim: OptimConfig = OptimConfig()
     """How parameters move."""
-    precision: Precision = "fp32"
-    """fp32, or bf16 autocast (losses stay fp32)."""
+    precision: Precision = "auto"
+    """fp32, or bf16 autocast (losses stay fp32); auto is bf16 on a GPU and fp32 on a CPU, and saved as such."""
     compile: bool = False
     """Compile method and loss with torch.compile."""
     sync_batchnorm: bool = True
@@ -74,6 +73,12 @@ class Run:
             raise InputError(
                 f"optim.warmup_epochs is {self.optim.warmup_epochs:g}; expected at most epochs ({self.epochs})."
             )
+
+    def on(self, device: torch.device) -> "Run":
+        """Return the run with what depends on the device decided: precision."""
+        if self.precision != "auto":
+            return self
+        return replace(self, precision="bf16" if device.type == "cuda" else "fp32")
 
     def check_world(self, world: int) -> None:
         """Raise InputError unless the batch splits evenly over ``world`` processes."""

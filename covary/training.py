@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from covary import config, dist
-from covary.augment import make_views
+from covary.augment import Preset, Recipe, make_views
 from covary.data import Batches, Fit, ImageStore, load
 from covary.errors import InputError
 from covary.keyed import derive
-from covary.methods import AbstractMethod
+from covary.methods import AbstractMethod, MethodConfig
 from covary.nets import build_encoder, convert_batchnorm
 from covary.online import OnlineKnn
-from covary.optim import FiniteGuard, build_optimizer, learning_rate, scale_gradients_lars_
-from covary.run import Run, environment
+from covary.optim import FiniteGuard, OptimConfig, build_optimizer, learning_rate, scale_gradients_lars_
+from covary.recipes import start_run
+from covary.run import Precision, Run, Stem, environment
 from covary.rundir import RunDir, write_tensors
 from covary.state import restore_state, state_tensors
 from covary.tracking import Meter, Tracker, TrackingConfig
@@ -75,7 +76,54 @@ class Session:
                 raise InputError(f"{name} is {getattr(self, name)}; expected {low} or more.")
 
 
-def train(run: Run, out: Path, session: Session = Session()) -> Path:  # noqa: B008 - a frozen value
+def pretrain(
+    *,
+    out: str | Path,
+    data: str | None = None,
+    method: str | MethodConfig = "stl",
+    recipe: str | None = None,
+    preset: Preset = "paper",
+    image_size: int | None = None,
+    encoder: str | None = None,
+    stem: Stem | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    accumulate: int | None = None,
+    optim: OptimConfig | None = None,
+    augment: Recipe | None = None,
+    precision: Precision | None = None,
+    compile: bool | None = None,
+    sync_batchnorm: bool | None = None,
+    seed: int | None = None,
+    session: Session = Session(),
+) -> Path:
+    """Train an encoder into the run folder ``out``, or continue the run there; return the folder.
+
+    The function behind ``covary pretrain``: same options, same errors. An option left at None keeps the value of the
+    recipe, or the default for method, preset and data. ``augment`` replaces the whole augmentation.
+    Raises InputError, TrainingError, Interrupted: see ``train``.
+    """
+    name = method if isinstance(method, str) else method.name
+    run = start_run(data=data, recipe=recipe, method=name, preset=preset, image_size=image_size)
+    chosen = {
+        "method": None if isinstance(method, str) else method,
+        "augment": augment,
+        "encoder": encoder,
+        "stem": stem,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+        "optim": optim,
+        "precision": precision,
+        "compile": compile,
+        "sync_batchnorm": sync_batchnorm,
+        "seed": seed,
+    }
+    run = replace(run, **{field: value for field, value in chosen.items() if value is not None})
+    return train(run, Path(out), session)
+
+
+def train(run: Run, out: Path, session: Session = Session()) -> Path:
     """Train a run into the folder ``out``, or continue it there; return the folder.
 
     Raises InputError: the input is wrong, or the folder holds another run. TrainingError: loss or gradient is not
@@ -83,6 +131,7 @@ def train(run: Run, out: Path, session: Session = Session()) -> Path:  # noqa: B
     """
     folder = RunDir(out)
     with dist.processes(session.device) as device:
+        run = run.on(device)
         run.check_world(dist.world_size())
         if dist.is_main():
             folder.create()
@@ -94,9 +143,7 @@ def train(run: Run, out: Path, session: Session = Session()) -> Path:  # noqa: B
 def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> None:
     saved = _check_same_run(run, folder)
     store = dist.main_first(
-        lambda: load(
-            run.data, split="train", fit=Fit.train(run.augment.size), root=session.root, cache=session.cache
-        )
+        lambda: load(run.data, split="train", fit=Fit.train(run.augment.size), root=session.root, cache=session.cache)
     )
     batches = Batches(
         store,
@@ -113,7 +160,8 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         torch.set_num_threads(saved["environment"]["threads"])
     elif dist.is_main():
         folder.write_run(
-            config.to_json(run), {**environment(device), "images": len(store), "fingerprint": store.fingerprint}
+            config.to_json(run),
+            {**environment(device), "images": len(store), "fingerprint": store.fingerprint},
         )
 
     if dist.is_main():
@@ -172,7 +220,11 @@ def _loop(
 ) -> None:
     device, per_epoch = batches.device, batches.steps_per_epoch
     module = dist.wrap(torch.compile(method) if run.compile else method, device)
-    online = OnlineKnn.prepare(run, session, tracker.say)
+    online = None
+    if dist.is_main():
+        online = OnlineKnn.prepare(
+            run, every=session.knn_epochs, root=session.root, cache=session.cache, say=tracker.say
+        )
     guard, meter, logged, saved_at = FiniteGuard(device), Meter(), step, time.monotonic()
     method.train()
     for epoch in range(step // per_epoch, run.epochs):

@@ -1,0 +1,89 @@
+"""Configuration to JSON and back: exact, and strict about every key and type."""
+
+import json
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import pytest
+
+from covary.config import differences, from_json, to_json
+from covary.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circle:
+    name: ClassVar[str] = "circle"
+    radius: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square:
+    name: ClassVar[str] = "square"
+    side: int = 2
+    label: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    shape: Circle | Square = field(default_factory=Circle)
+    colour: Literal["red", "blue"] = "red"
+    span: tuple[float, float] = (0.2, 1.0)
+    tags: tuple[Literal["a", "b"], ...] = ()
+    filled: bool = False
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        Drawing(),
+        Drawing(shape=Square(side=3, label="x"), colour="blue", span=(1 / 3, 2.0), tags=("b", "a"), filled=True),
+    ],
+)
+def test_round_trip_is_exact(drawing: Drawing) -> None:
+    assert from_json(Drawing, json.loads(json.dumps(to_json(drawing)))) == drawing
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"color": "red"}, "run.color is not a known option. Did you mean 'colour'?"),
+        ({"colour": "green"}, "run.colour is 'green'; expected one of 'red', 'blue'."),
+        ({"filled": 1}, "run.filled is 1; expected bool."),
+        ({"span": [1.0]}, "run.span has 1 values; expected 2."),
+        ({"span": "ab"}, "run.span is 'ab'; expected a list."),
+        ({"tags": ["a", "c"]}, "run.tags[1] is 'c'; expected one of 'a', 'b'."),
+        (
+            {"shape": {"name": "sqare"}},
+            "run.shape.name is 'sqare'; expected one of circle, square. Did you mean 'square'?",
+        ),
+        ({"shape": {"name": "square", "side": 2.5, "label": None}}, "run.shape.side is 2.5; expected int."),
+        ({"shape": {"name": "square", "side": True, "label": None}}, "run.shape.side is True; expected int."),
+        (
+            {"shape": {"name": "square", "side": 1}},
+            "run.shape.label is missing; a saved configuration holds every field.",
+        ),
+        ({"shape": 3}, "run.shape.name is None; expected one of circle, square."),
+    ],
+)
+def test_refuses_with_one_line(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        from_json(Drawing, {**to_json(Drawing()), **change})
+    assert str(caught.value) == message
+
+
+def test_whole_numbers_are_accepted_as_floats() -> None:
+    drawing = from_json(Drawing, {**to_json(Drawing()), "span": [0, 2]})
+    assert drawing.span == (0.0, 2.0)
+    assert all(type(end) is float for end in drawing.span)
+
+
+def test_differences_name_every_changed_leaf() -> None:
+    old, new = to_json(Drawing()), to_json(Drawing(shape=Square(), filled=True))
+    assert differences(old, new) == [
+        "shape.name: circle -> square",
+        "shape.radius: 1.0 -> absent",
+        "shape.side: absent -> 2",
+        "shape.label: absent -> None",
+        "filled: False -> True",
+    ]
+    assert differences(old, old) == []

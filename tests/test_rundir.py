@@ -1,0 +1,145 @@
+"""The run folder: transactions, damaged checkpoints, locks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from covary import rundir
+from covary.errors import InputError
+from covary.rundir import RunDir, write_atomic
+
+
+def tensors(value: float) -> dict[str, torch.Tensor]:
+    return {"a": torch.full((3, 2), value), "steps": torch.tensor(int(value))}
+
+
+def test_newest_checkpoint_comes_back_exactly(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path)
+    for step in (5, 10, 15):
+        folder.save_checkpoint(step, tensors(step), {"epoch": step // 5})
+    checkpoint, damaged = folder.newest_checkpoint()
+    assert checkpoint is not None
+    assert (checkpoint.step, checkpoint.meta, damaged) == (15, {"epoch": 3}, [])
+    assert all(torch.equal(checkpoint.tensors[name], value) for name, value in tensors(15).items())
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-10", "step-15"]
+
+
+def test_every_byte_of_the_manifest_and_many_of_the_state_are_guarded(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path)
+    folder.save_checkpoint(1, tensors(1), {})
+    folder.save_checkpoint(2, tensors(2), {"epoch": 7})
+    for name in ("manifest.json", "state.safetensors"):
+        file = tmp_path / "checkpoints" / "step-2" / name
+        content = file.read_bytes()
+        for place in range(len(content)):
+            mutant = bytearray(content)
+            mutant[place] ^= 1
+            file.write_bytes(mutant)
+            checkpoint, damaged = folder.newest_checkpoint()
+            assert checkpoint is not None
+            if checkpoint.step == 2:  # white space of the JSON alone may change unseen
+                assert content[place : place + 1].isspace()
+                assert checkpoint.meta == {"epoch": 7}
+            else:
+                assert (checkpoint.step, len(damaged)) == (1, 1)
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "empty"])
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, damage: str) -> None:
+    folder = RunDir(tmp_path)
+    folder.save_checkpoint(1, tensors(1), {})
+    folder.save_checkpoint(2, tensors(2), {})
+    state = tmp_path / "checkpoints" / "step-2" / "state.safetensors"
+    if damage == "remove":
+        state.unlink()
+    else:
+        state.write_bytes(state.read_bytes()[: 0 if damage == "empty" else -1])
+    checkpoint, damaged = folder.newest_checkpoint()
+    assert checkpoint is not None
+    assert checkpoint.step == 1
+    assert "step-2 is damaged" in damaged[0]
+    folder.save_checkpoint(2, tensors(20), {})  # recomputed: takes the damaged one's place
+    checkpoint, damaged = folder.newest_checkpoint()
+    assert checkpoint is not None
+    assert checkpoint.tensors["steps"] == 20
+    assert damaged == []
+
+
+def test_failed_save_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunDir(tmp_path)
+    folder.save_checkpoint(1, tensors(1), {})
+
+    def full(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rundir, "_write_synced", full)
+    with pytest.raises(OSError, match="No space"):
+        folder.save_checkpoint(2, tensors(2), {})
+    checkpoint, damaged = folder.newest_checkpoint()
+    assert checkpoint is not None
+    assert (checkpoint.step, damaged) == (1, [])
+    folder.clear_staging()
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-1"]
+
+
+def test_write_atomic_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x.json"
+    write_atomic(file, "old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        write_atomic(file, "new")
+    assert file.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_second_process_is_refused_and_a_dead_owner_is_not(tmp_path: Path) -> None:
+    script = "import sys,time; from pathlib import Path; from covary.rundir import RunDir\nwith RunDir(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
+    owner = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    try:
+        assert owner.stdout.readline() == "held\n"
+        with (
+            pytest.raises(InputError, match=rf"Another run is writing to .* \(process {owner.pid} on "),
+            RunDir(tmp_path).lock(),
+        ):
+            pass
+    finally:
+        owner.kill()
+        owner.wait()
+        owner.stdout.close()
+    with RunDir(tmp_path).lock():
+        assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} ")
+
+
+def test_metrics_are_cut_at_the_checkpoint_and_at_a_torn_line(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path)
+    lines = [json.dumps({"step": step, "loss": 1.0}) for step in (10, 20, 30)]
+    folder.metrics_file.write_text("\n".join([*lines[:2], lines[2][:7]]))
+    folder.truncate_metrics(10)
+    assert folder.metrics_file.read_text() == lines[0] + "\n"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 99}'])
+def test_unreadable_run_file_is_one_clear_line(tmp_path: Path, content: str) -> None:
+    folder = RunDir(tmp_path)
+    assert folder.read_run() is None
+    folder.run_file.write_text(content)
+    with pytest.raises(InputError, match=r"run\.json"):
+        folder.read_run()
+
+
+def test_result_file_name_holds_no_path(tmp_path: Path) -> None:
+    file = RunDir(tmp_path).result_file("knn", "../../etc/a b.parquet")
+    assert file.parent == tmp_path / "results"
+    assert file.name == "knn-etc_a_b.parquet.json"
