@@ -14,6 +14,7 @@ import rich.progress
 import torch
 from torch import Tensor
 
+from covary import dist
 from covary.errors import InputError
 
 
@@ -32,10 +33,8 @@ class Meter:
         self._steps += 1
 
     def read(self) -> dict[str, float]:
-        """Return the means since the last call, and start anew."""
-        if not self._sums:
-            return {}
-        means = (torch.stack(list(self._sums.values())) / self._steps).tolist()
+        """Return the means over steps and processes since the last call, and start anew; every process calls it."""
+        means = dist.mean_over_ranks(torch.stack(list(self._sums.values())) / self._steps).tolist()
         names = list(self._sums)
         self._sums, self._steps = {}, 0
         return dict(zip(names, means, strict=True))

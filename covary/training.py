@@ -245,10 +245,11 @@ def _loop(
             step += 1
             tracker.advance(epoch)
 
-            end_of_epoch = step % per_epoch == 0
             log_now = step % session.log_steps == 0 or step == total
-            stop_now = stop.agreed(log_now)
-            save_now = step == total or stop_now or _due(session, step, saved_at)
+            decide = log_now or dist.world_size() == 1  # processes must agree, and meet only where they log
+            stop_now = decide and dist.any_rank(stop.signum is not None)
+            due = decide and dist.any_rank(time.monotonic() - saved_at > session.checkpoint_minutes * 60)
+            save_now = due or stop_now or step == total or _every(session.checkpoint_steps, step)
             if log_now or save_now:
                 values = meter.read()
                 if (bad := guard.first_bad()) is not None:
@@ -256,7 +257,7 @@ def _loop(
                 tracker.log(step, epoch, {**values, "lr": lr}, images=(step - logged) * run.batch_size)
                 _warn_of_collapse(values["spread"], tracker)
                 logged = step
-            if end_of_epoch and online and online.due(epoch):
+            if step % per_epoch == 0 and online and online.due(epoch):
                 with tracker.pause():
                     tracker.log(step, epoch, {"knn": online.accuracy(method.encoder, device)}, images=0)
             if save_now:
@@ -273,7 +274,7 @@ def _backward(module: nn.Module, views: Views, run: Run) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     for index, part in enumerate(_parts(views, run.accumulate)):
         with (
-            dist.no_sync(module, index < run.accumulate - 1),
+            dist.without_sync(module) if index < run.accumulate - 1 else nullcontext(),
             torch.autocast(part.images.device.type, torch.bfloat16, enabled=run.precision == "bf16"),
         ):
             terms = module(part)
@@ -301,12 +302,6 @@ class _Stop:
             raise KeyboardInterrupt
         self.signum = signum
 
-    def agreed(self, now: bool) -> bool:
-        """Return whether to stop: at once in a single process, where all processes ask ``now`` otherwise."""
-        if dist.world_size() == 1:
-            return self.signum is not None
-        return now and dist.any_rank(self.signum is not None)
-
 
 @contextmanager
 def _stop_signals() -> Iterator[_Stop]:
@@ -323,9 +318,8 @@ def _stop_signals() -> Iterator[_Stop]:
             signal.signal(signum, handler)
 
 
-def _due(session: Session, step: int, saved_at: float) -> bool:
-    by_step = session.checkpoint_steps > 0 and step % session.checkpoint_steps == 0
-    return by_step or time.monotonic() - saved_at > session.checkpoint_minutes * 60
+def _every(count: int, step: int) -> bool:
+    return count > 0 and step % count == 0
 
 
 def _check_same_run(run: Run, folder: RunDir) -> dict[str, Any] | None:

@@ -104,7 +104,10 @@ def test_write_atomic_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypa
 
 
 def test_second_process_is_refused_and_a_dead_owner_is_not(tmp_path: Path) -> None:
-    script = "import sys,time; from pathlib import Path; from covary.rundir import RunDir\nwith RunDir(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
+    script = (
+        "import sys, time; from pathlib import Path; from covary.rundir import RunDir\n"
+        "with RunDir(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
+    )
     owner = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     try:
