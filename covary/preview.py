@@ -13,7 +13,6 @@ from covary import config
 from covary.augment import make_views
 from covary.data import Batches, Fit, load
 from covary.draw.batch import first_batch
-from covary.nets import build_encoder
 from covary.run import Run
 from covary.rundir import RunDir
 from covary.types import Views
@@ -41,6 +40,7 @@ def preview(run: Run, out: Path, *, device: torch.device, root: Path | None, cac
 
     Raises InputError as training would.
     """
+    run = run.resolved(device)
     folder = RunDir(out)
     folder.create()
     store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache)
@@ -71,8 +71,7 @@ def _count(run: Run) -> tuple[dict[str, int], int, int]:
     autograd saves once; bf16 autocast is traced as such.
     """
     with torch.device("meta"):
-        encoder, features = build_encoder(run.encoder, stem=run.stem)
-        method = run.method.build(encoder, features)
+        method = run.build_method()
         rows = run.batch_size // run.accumulate
         size, views = run.augment.size, run.augment.views
         images = torch.empty(views, rows, 3, size, size)

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from covary.augment import Preset
 from covary.errors import InputError, did_you_mean
-from covary.run import Run, default_run
+from covary.run import Preset, Run, default_run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,16 @@ import torch
 import torchvision
 
 from covary import config, dist
-from covary.augment import Preset, Recipe, preset
+from covary.augment import Recipe, preset
 from covary.data import native_size, normalization
 from covary.errors import InputError, did_you_mean
-from covary.methods import METHODS, MethodConfig
+from covary.methods import METHODS, AbstractMethod, MethodConfig
+from covary.nets import build_encoder
 from covary.optim import OptimConfig
 from covary.version import __version__, commit
 
-Stem = Literal["imagenet", "cifar"]
+Preset = Literal["paper", "official_code"]
+Stem = Literal["auto", "imagenet", "cifar"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -32,8 +34,9 @@ class Run:
     """How views are made; augment.size is the image size of the run."""
     encoder: str = "resnet18"
     """Encoder by name: resnet8, resnet18, resnet50, ..., timm:NAME."""
-    stem: Stem = "imagenet"
-    """First layers of a ResNet: imagenet (7x7, stride 2, max pooling) or cifar (3x3, stride 1)."""
+    stem: Stem = "auto"
+    """First layers of a ResNet: imagenet (7x7, stride 2, max pooling) or cifar (3x3, stride 1); auto is cifar up to
+    64 px, and saved as such."""
     epochs: int = 200
     """Passes over the images; the last incomplete batch of each is dropped."""
     batch_size: int = 256
@@ -74,11 +77,21 @@ class Run:
                 f"optim.warmup_epochs is {self.optim.warmup_epochs:g}; expected at most epochs ({self.epochs})."
             )
 
-    def on(self, device: torch.device) -> "Run":
-        """Return the run with what depends on the device decided: precision."""
-        if self.precision != "auto":
-            return self
-        return replace(self, precision="bf16" if device.type == "cuda" else "fp32")
+    def resolved(self, device: torch.device) -> "Run":
+        """Return the run with what is left to ``auto`` decided: stem by image size, precision by device."""
+        precision, stem = self.precision, self.stem
+        if precision == "auto":
+            precision = "bf16" if device.type == "cuda" else "fp32"
+        if stem == "auto":
+            stem = "cifar" if self.augment.size <= 64 and not self.encoder.startswith("timm:") else "imagenet"
+        return replace(self, precision=precision, stem=stem)
+
+    def build_method(self) -> AbstractMethod:
+        """Return the method around its encoder, with weights from torch's random state; ``auto`` must be resolved."""
+        if self.stem == "auto":
+            raise ValueError("stem is auto; call resolved() first")
+        encoder, features = build_encoder(self.encoder, stem=self.stem)
+        return self.method.build(encoder, features)
 
     def check_world(self, world: int) -> None:
         """Raise InputError unless the batch splits evenly over ``world`` processes."""
@@ -117,7 +130,6 @@ def default_run(
         data=data,
         method=chosen,
         augment=recipe,
-        stem="cifar" if size <= 64 else "imagenet",
         optim=OptimConfig(schedule_by=schedule_by),
     )
 

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from covary import config, dist
-from covary.augment import Preset, Recipe, make_views
+from covary.augment import Recipe, make_views
 from covary.data import Batches, Fit, ImageStore, load
 from covary.errors import InputError
 from covary.keyed import derive
 from covary.methods import AbstractMethod, MethodConfig
-from covary.nets import build_encoder, convert_batchnorm
+from covary.nets import convert_batchnorm
 from covary.online import OnlineKnn
 from covary.optim import FiniteGuard, OptimConfig, build_optimizer, learning_rate, scale_gradients_lars_
 from covary.recipes import start_run
-from covary.run import Precision, Run, Stem, environment
+from covary.run import Precision, Preset, Run, Stem, environment
 from covary.rundir import RunDir, write_tensors
 from covary.state import restore_state, state_tensors
 from covary.tracking import Meter, Tracker, TrackingConfig
@@ -131,7 +131,7 @@ def train(run: Run, out: Path, session: Session = Session()) -> Path:
     """
     folder = RunDir(out)
     with dist.processes(session.device) as device:
-        run = run.on(device)
+        run = run.resolved(device)
         run.check_world(dist.world_size())
         if dist.is_main():
             folder.create()
@@ -188,17 +188,16 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     if step:
         tracker.say(f"continuing after step {step:,}")
     with tracker, _stop_signals() as stop:
-        _loop(run, session, folder, batches, method, optimizer, tracker, stop, step=step, total=total)
+        _loop(run, session, folder, device, batches, method, optimizer, tracker, stop, step=step, total=total)
     if dist.is_main():
         write_tensors(folder.encoder_file, method.encoder.state_dict())
         write_tensors(folder.method_file, method.state_dict())
 
 
 def build(run: Run, device: torch.device) -> tuple[AbstractMethod, torch.optim.Optimizer]:
-    """Return the method of a run with its initial weights, a function of the seed alone, and its optimiser."""
+    """Return the method of a resolved run with its initial weights, a function of the seed alone, and its optimiser."""
     torch.manual_seed(derive(run.seed, "weights"))
-    encoder, features = build_encoder(run.encoder, stem=run.stem)
-    method = run.method.build(encoder, features)
+    method = run.build_method()
     if run.sync_batchnorm and dist.world_size() > 1:
         method = convert_batchnorm(method)
     method.to(device)
@@ -209,6 +208,7 @@ def _loop(
     run: Run,
     session: Session,
     folder: RunDir,
+    device: torch.device,
     batches: Batches,
     method: AbstractMethod,
     optimizer: torch.optim.Optimizer,
@@ -218,7 +218,7 @@ def _loop(
     step: int,
     total: int,
 ) -> None:
-    device, per_epoch = batches.device, batches.steps_per_epoch
+    per_epoch = batches.steps_per_epoch
     module = dist.wrap(torch.compile(method) if run.compile else method, device)
     online = None
     if dist.is_main():
