@@ -73,6 +73,7 @@ class Tracker:
         self._sinks: list[Callable[[int, dict[str, float]], None]] = []
         self._closers: list[Callable[[], None]] = []
         self._main = main
+        self._warned: set[str] = set()
         if main and config.tensorboard:
             self._open_tensorboard(folder)
         if main and config.wandb:
@@ -111,6 +112,12 @@ class Tracker:
         """Print one line above the bar."""
         if self._main:
             self.console.print(line, markup=False)
+
+    def warn_once(self, line: str, *, about: str) -> None:
+        """Print a warning the first time there is one about this."""
+        if about not in self._warned:
+            self._warned.add(about)
+            self.say(f"warning: {line}")
 
     def advance(self, epoch: int) -> None:
         """Move the bar by one step."""

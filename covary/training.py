@@ -355,6 +355,7 @@ def _not_finite(step: int, values: dict[str, float], lr: float, folder: RunDir) 
 def _warn_of_collapse(spread: float, tracker: Tracker) -> None:
     if spread < COLLAPSED:
         tracker.warn_once(
-            f"warning: features have collapsed (spread {spread:.3f}; healthy is near 1): all images look alike to "
-            "the encoder. Lower --optim.lr or raise the batch size."
+            f"features have collapsed (spread {spread:.3f}; healthy is near 1): all images look alike to the encoder. "
+            "Lower --optim.lr or raise the batch size.",
+            about="collapse",
         )

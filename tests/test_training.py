@@ -1,0 +1,239 @@
+"""The loop: resume, refusals, signals, non-finite steps; all on a run of seconds."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import covary.training
+from covary.data import Batches
+from covary.errors import InputError
+from covary.optim import OptimConfig
+from covary.recipes import start_run
+from covary.run import Run
+from covary.rundir import RunDir
+from covary.tracking import TrackingConfig
+from covary.training import Interrupted, Session, TrainingError, pretrain, train
+
+QUIET = Session(device="cpu", checkpoint_steps=3, log_steps=2, knn_epochs=-1, tracking=TrackingConfig(progress=False))
+
+
+def tiny(method: str = "stl", **changes: Any) -> Run:
+    run = start_run(data="shapes:n=64", method=method, image_size=16)
+    return replace(
+        run, **{"encoder": "resnet8", "epochs": 2, "batch_size": 16, "optim": OptimConfig(lr=0.05), **changes}
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "method.safetensors")
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Stopped(Exception):
+    """Stands for a process that dies."""
+
+
+def dies_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training die when it is about to augment step ``step`` (from 0) of the process."""
+    real, seen = covary.training.make_views, 0
+
+    def make_views(*arguments: Any, **options: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen > step:
+            raise Stopped
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(covary.training, "make_views", make_views)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tiny(), tmp_path_factory.mktemp("finished"), QUIET)
+
+
+def test_a_run_leaves_what_everything_later_builds_on(finished: Path) -> None:
+    encoder = load_file(finished / "encoder.safetensors")
+    assert all(torch.equal(encoder[name], weights(finished)[f"encoder.{name}"]) for name in encoder)
+    saved = json.loads((finished / "run.json").read_text())
+    assert saved["run"]["method"]["name"] == "stl"
+    assert (saved["run"]["stem"], saved["run"]["precision"]) == ("cifar", "fp32")
+    assert saved["environment"]["images"] == 64
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 8
+    for name in ("loss", "inv", "equi", "trans", "spread", "gradient", "lr", "images_per_second"):
+        assert name in lines[-1]
+    for line in lines:
+        assert line["loss"] == pytest.approx(line["inv"] + line["equi"] + 0.2 * line["trans"], rel=1e-5)
+
+
+def test_the_same_command_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
+    assert equal(weights(train(tiny(), tmp_path, QUIET)), weights(finished))
+
+
+def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> None:
+    assert not equal(weights(train(tiny(seed=1), tmp_path, QUIET)), weights(finished))
+
+
+@pytest.mark.parametrize("deaths", [(0,), (2,), (3,), (4,), (5, 1), (7, 0, 1), (4, 4)])
+def test_resume_is_bit_identical(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: tuple[int, ...]
+) -> None:
+    for step in deaths:
+        with monkeypatch.context() as patch:
+            dies_at(step, patch)
+            with pytest.raises(Stopped):
+                train(tiny(), tmp_path, QUIET)
+    assert equal(weights(train(tiny(), tmp_path, QUIET)), weights(finished))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 8
+
+
+def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
+    before = weights(finished)
+    train(tiny(), finished, QUIET)
+    assert equal(weights(finished), before)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_and_the_run_goes_on(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
+) -> None:
+    real = covary.training.make_views
+    calls = []
+
+    def make_views(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signum)
+        return real(*arguments, **options)
+
+    handler = signal.getsignal(signum)
+    session = replace(QUIET, checkpoint_steps=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(covary.training, "make_views", make_views)
+        with pytest.raises(Interrupted, match=f"stopped by {signum.name} at step 5") as caught:
+            train(tiny(), tmp_path, session)
+    assert caught.value.signum == signum
+    assert signal.getsignal(signum) == handler
+    checkpoint, _ = RunDir(tmp_path).newest_checkpoint()
+    assert checkpoint is not None
+    assert checkpoint.step == 5
+    assert equal(weights(train(tiny(), tmp_path, session)), weights(finished))
+
+
+def test_a_changed_configuration_is_refused_with_the_difference(finished: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        train(tiny(seed=3, optim=OptimConfig(lr=0.1)), finished, QUIET)
+    assert "optim.lr: 0.05 -> 0.1; seed: 0 -> 3" in str(caught.value)
+
+
+def test_changed_images_are_refused(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = json.loads((finished / "run.json").read_text())
+    content["environment"]["fingerprint"] = "other"
+    monkeypatch.setattr(RunDir, "read_run", lambda self: content)
+    with pytest.raises(InputError, match="images of shapes.* have changed since the run began"):
+        train(tiny(), finished, QUIET)
+
+
+def test_residence_changes_nothing(finished: Path, tmp_path: Path) -> None:
+    assert equal(weights(train(tiny(), tmp_path, replace(QUIET, residence="streamed"))), weights(finished))
+
+
+def test_threads_of_the_first_start_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        dies_at(4, patch)
+        with pytest.raises(Stopped):
+            train(tiny(), tmp_path, QUIET)
+    file = tmp_path / "run.json"
+    content = json.loads(file.read_text())
+    threads = torch.get_num_threads()
+    content["environment"]["threads"] = threads + 1
+    file.write_text(json.dumps(content))
+    try:
+        train(tiny(), tmp_path, QUIET)
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_non_finite_loss_stops_before_anything_is_updated(tmp_path: Path) -> None:
+    run = tiny(optim=OptimConfig(lr=1e30))
+    with pytest.raises(TrainingError, match=r"Loss or gradient is not finite at step \d .*Lower --optim.lr"):
+        train(run, tmp_path, replace(QUIET, checkpoint_steps=1, log_steps=1))
+    checkpoint, damaged = RunDir(tmp_path).newest_checkpoint()
+    assert checkpoint is not None
+    assert damaged == []
+    assert all(torch.isfinite(tensor).all() for tensor in checkpoint.tensors.values() if tensor.is_floating_point())
+    assert not (tmp_path / "encoder.safetensors").exists()
+
+
+def test_accumulation_takes_the_mean_over_the_parts(tmp_path: Path) -> None:
+    whole, parts = tiny(epochs=1), tiny(epochs=1, accumulate=2)
+    assert (
+        weights(train(parts, tmp_path / "parts", QUIET)).keys() == weights(train(whole, tmp_path / "w", QUIET)).keys()
+    )
+    lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 4
+    with pytest.raises(InputError, match=r"batch_size is 16; expected a multiple of 6 \(partners come in twos\)"):
+        tiny(accumulate=3)
+
+
+def test_online_knn_is_logged_and_changes_nothing(finished: Path, tmp_path: Path) -> None:
+    train(tiny(), tmp_path, replace(QUIET, knn_epochs=1))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    accuracies = [line["knn"] for line in lines if "knn" in line]
+    assert len(accuracies) == 2
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies)
+    assert equal(weights(tmp_path), weights(finished))
+
+
+def test_simclr_runs_without_partners(tmp_path: Path) -> None:
+    run = tiny("simclr")
+    assert run.augment.aligned == ()
+    lines = (train(run, tmp_path, QUIET) / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["loss"] > 0
+
+
+def test_pretrain_takes_values_and_names(tmp_path: Path) -> None:
+    folder = pretrain(
+        data="shapes:n=64",
+        method="simclr",
+        out=tmp_path / "api",
+        image_size=16,
+        encoder="resnet8",
+        epochs=1,
+        batch_size=32,
+        session=QUIET,
+    )
+    saved = json.loads((folder / "run.json").read_text())["run"]
+    assert (saved["batch_size"], saved["epochs"], saved["method"]["name"]) == (32, 1, "simclr")
+
+
+def test_collapse_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(covary.training, "COLLAPSED", 100.0)
+    train(tiny(epochs=1), tmp_path, QUIET)
+    assert capsys.readouterr().err.count("features have collapsed") == 1
+
+
+def test_batches_are_the_same_whichever_step_they_start_from() -> None:
+    from covary.data import Fit, load
+
+    store = load("shapes:n=64", split="train", fit=Fit.train(16))
+    batches = Batches(store, batch_size=16, seed=0, device=torch.device("cpu"))
+    whole = list(batches.epoch(1))
+    for start in range(batches.steps_per_epoch):
+        for a, b in zip(batches.epoch(1, start_step=start), whole[start:], strict=True):
+            assert torch.equal(a.images, b.images)
+            assert torch.equal(a.positions, b.positions)
