@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from covary.data import Batches
 from safetensors.torch import load_file
 
 import covary.training
-from covary.data import Batches
 from covary.errors import InputError
 from covary.optim import OptimConfig
 from covary.recipes import start_run
@@ -143,7 +143,7 @@ def test_changed_images_are_refused(finished: Path, monkeypatch: pytest.MonkeyPa
     content = json.loads((finished / "run.json").read_text())
     content["environment"]["fingerprint"] = "other"
     monkeypatch.setattr(RunDir, "read_run", lambda self: content)
-    with pytest.raises(InputError, match="images of shapes.* have changed since the run began"):
+    with pytest.raises(InputError, match=r"images of shapes.* have changed since the run began"):
         train(tiny(), finished, QUIET)
 
 
