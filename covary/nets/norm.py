@@ -1,0 +1,79 @@
+"""BatchNorm whose statistics are those of the whole batch of all processes."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from covary import dist
+from covary.errors import InputError
+
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class BatchNormOverRanks(nn.SyncBatchNorm):
+    """``nn.BatchNorm`` of the whole batch of all processes, on a GPU and on a CPU.
+
+    On a GPU it is torch's ``nn.SyncBatchNorm`` as it stands, which refuses a CPU; there the same is
+    computed here. In training mode the mean and the biased variance of every channel are taken over rows
+    and space of all processes, with gradient; the running variance follows the unbiased one. Every process
+    brings equally many rows. In evaluation mode, and in a single process, it is ``nn.BatchNorm``.
+
+    Input and output (b, c, ...); parameters, buffers and their names are those of ``nn.BatchNorm``.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised input, scaled and shifted by the parameters."""
+        if input.is_cuda or dist.world_size() == 1 or not self.training:
+            return super().forward(input)
+        x = input.to(torch.promote_types(input.dtype, torch.float32)).movedim(1, -1)
+        axes = tuple(range(x.ndim - 1))
+        mean = dist.all_reduce_mean(x.mean(axes))
+        centred = x - mean
+        var = dist.all_reduce_mean(centred.square().mean(axes))
+        count = x.numel() // x.shape[-1] * dist.world_size()
+        self._follow(mean.detach(), var.detach() * (count / (count - 1)))
+        y = centred * torch.rsqrt(var + self.eps)
+        if self.affine:
+            y = y * self.weight + self.bias
+        return y.movedim(-1, 1).to(input.dtype)
+
+    def _follow(self, mean: Tensor, unbiased_var: Tensor) -> None:
+        """Move the running statistics towards those of this batch."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(unbiased_var.to(self.running_var.dtype), share)
+
+
+def convert_batchnorm(module: nn.Module) -> nn.Module:
+    """Return ``module`` with every BatchNorm made a ``BatchNormOverRanks``, in place.
+
+    Parameters, buffers and the names of the state dict stay.
+
+    Raises ``InputError`` for a BatchNorm of another library (timm has some with the activation built in),
+    which none can stand in for.
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm) and type(layer) not in (*PLAIN, BatchNormOverRanks):
+            raise InputError(
+                f"Layer '{name}' is a {type(layer).__name__}, which cannot be synchronised over processes; "
+                "train in one process or choose an encoder with plain BatchNorm or none."
+            )
+    return _over_ranks(module)
+
+
+def _over_ranks(module: nn.Module) -> nn.Module:
+    if not isinstance(module, PLAIN):
+        for name, child in module.named_children():
+            setattr(module, name, _over_ranks(child))
+        return module
+    twin = BatchNormOverRanks(
+        module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
+    )
+    for name, parameter in module.named_parameters():
+        setattr(twin, name, parameter)
+    for name, buffer in module.named_buffers():
+        setattr(twin, name, buffer)
+    return twin.train(module.training)
