@@ -25,9 +25,13 @@ def restore_state(tensors: dict[str, Tensor], method: nn.Module, optimizer: torc
         method.load_state_dict({k.removeprefix("method."): t for k, t in tensors.items() if k.startswith("method.")})
     except RuntimeError as error:
         raise InputError(f"The checkpoint does not fit the method: {str(error).splitlines()[-1].strip()}") from error
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optim."):
             _, index, key = name.split(".", 2)
+            parameter = parameters[int(index)]
+            if tensor.shape == parameter.shape:  # the fused kernels walk both in the order of memory
+                tensor = torch.empty_like(parameter).copy_(tensor)
             entries.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -200,7 +200,7 @@ def build(run: Run, device: torch.device) -> tuple[AbstractMethod, torch.optim.O
     method = run.build_method()
     if run.sync_batchnorm and dist.world_size() > 1:
         method = convert_batchnorm(method)
-    method.to(device)
+    method.to(device, memory_format=torch.channels_last)  # 1.1 to 1.5 times faster convolutions, on a CPU too
     return method, build_optimizer(run.optim, method)
 
 

@@ -1,9 +1,9 @@
 """STL in a loop of your own: covary gives the method, the augmentation and the loss; the loop is plain PyTorch."""
 
 import torch
-
 from covary.augment import make_views, preset
 from covary.data import Batches, Fit, load, normalization
+
 from covary.methods import STL
 from covary.nets import build_encoder
 
