@@ -207,7 +207,7 @@ def all_gather_rows(x: Tensor) -> Tensor:
     return x if world_size() == 1 else cast(Tensor, _Gather.apply(x))
 
 
-def all_reduce_mean(x: Tensor) -> Tensor:
+def mean_over_ranks(x: Tensor) -> Tensor:
     """Return the mean of ``x`` over all processes, differentiable; ``x`` has the same shape in each.
 
     The mean over processes of a loss of their own rows is the loss of the whole batch, in every process,
@@ -287,11 +287,9 @@ def unwrap(module: nn.Module) -> nn.Module:
     return cast(nn.Module, module.module) if isinstance(module, DistributedDataParallel) else module
 
 
-def no_sync(module: nn.Module, skip: bool) -> contextlib.AbstractContextManager[None]:
-    """Return a context in which, if ``skip``, backward of a wrapped module adds gradients up unaveraged.
+def without_sync(module: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which backward of a wrapped module adds gradients up without averaging them.
 
-    For gradient accumulation: skip for all parts of a batch but the last.
+    For gradient accumulation: around all parts of a batch but the last.
     """
-    if skip and isinstance(module, DistributedDataParallel):
-        return module.no_sync()
-    return contextlib.nullcontext()
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else contextlib.nullcontext()

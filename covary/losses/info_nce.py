@@ -40,4 +40,4 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
         first = dist.rank() * 2 * n
         logits.diagonal(first).fill_(-math.inf)
         belongs = first + torch.arange(2 * n, device=z.device).roll(n)
-        return dist.all_reduce_mean(F.cross_entropy(logits, belongs))
+        return dist.mean_over_ranks(F.cross_entropy(logits, belongs))

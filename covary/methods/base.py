@@ -70,8 +70,8 @@ def spread(features: Tensor) -> Tensor:
     SimSiam (arXiv 2011.10566) section 4.1.
     """
     directions = F.normalize(features.float(), dim=1)
-    centred = directions - dist.all_reduce_mean(directions.mean(dim=0))
-    deviation = dist.all_reduce_mean(centred.square().mean(dim=0)).sqrt()
+    centred = directions - dist.mean_over_ranks(directions.mean(dim=0))
+    deviation = dist.mean_over_ranks(centred.square().mean(dim=0)).sqrt()
     return deviation.mean() * features.shape[1] ** 0.5
 
 

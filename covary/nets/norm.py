@@ -27,9 +27,9 @@ class BatchNormOverRanks(nn.SyncBatchNorm):
             return super().forward(input)
         x = input.to(torch.promote_types(input.dtype, torch.float32)).movedim(1, -1)
         axes = tuple(range(x.ndim - 1))
-        mean = dist.all_reduce_mean(x.mean(axes))
+        mean = dist.mean_over_ranks(x.mean(axes))
         centred = x - mean
-        var = dist.all_reduce_mean(centred.square().mean(axes))
+        var = dist.mean_over_ranks(centred.square().mean(axes))
         count = x.numel() // x.shape[-1] * dist.world_size()
         self._follow(mean.detach(), var.detach() * (count / (count - 1)))
         y = centred * torch.rsqrt(var + self.eps)

@@ -1,0 +1,214 @@
+"""What is done to an image: the operations, their ranges, and which of them partners share.
+
+A recipe is a value; ``sampling.sample`` turns it and a key into numbers, ``views.apply`` turns images and those
+numbers into views. ``COLUMNS`` is the layout of the numbers, one row per image:
+
+    crop        4  top / H, left / W, height / H, width / W of the box, H and W those of the image
+    flip        1  1 = mirrored left to right
+    turn        1  counterclockwise quarter turns, 0 to 3
+    angle       1  degrees, counterclockwise; 0 = not rotated
+    brightness  1  factor; 1 = unchanged (likewise contrast and saturation)
+    hue         1  shift in turns of the colour wheel; 0 = unchanged
+    order       1  0 to 23, which of ``JITTER_ORDERS`` the four colour operations follow
+    grayscale   1  1 = gray
+    blur        1  standard deviation of the Gaussian in pixels of the view; 0 = not blurred
+    solarize    1  pixels at or above it are inverted; 1 = not solarized
+"""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from covary.errors import InputError, did_you_mean
+
+Name = Literal["crop", "flip", "quarter_turn", "rotation", "jitter", "grayscale", "blur", "solarize"]
+NAMES: tuple[Name, ...] = get_args(Name)
+PRESETS: Mapping[str, tuple[Name, ...]] = MappingProxyType(
+    {"paper": ("crop", "jitter"), "official_code": ("crop", "jitter", "grayscale")}
+)
+JITTER = ("brightness", "contrast", "saturation", "hue")
+JITTER_ORDERS = tuple(itertools.permutations(JITTER))
+
+WIDTHS = {"crop": 4, "flip": 1, "turn": 1, "angle": 1} | dict.fromkeys(
+    (*JITTER, "order", "grayscale", "blur", "solarize"), 1
+)
+ENDS = tuple(itertools.accumulate(WIDTHS.values()))
+COLUMNS: Mapping[str, slice] = MappingProxyType(
+    {name: slice(end - width, end) for (name, width), end in zip(WIDTHS.items(), ENDS, strict=True)}
+)
+WIDTH = ENDS[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Random resized crop: a box of random area and aspect ratio, resized to the view (bilinear, antialiased)."""
+
+    scale: tuple[float, float] = (0.2, 1.0)
+    """Area of the box as a fraction of the image's, uniform between the two."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Width over height of the box, log-uniform between the two."""
+
+    def __post_init__(self) -> None:
+        _check_range("crop.scale", self.scale, 0, 1)
+        _check_range("crop.ratio", self.ratio, 0, math.inf)
+        if self.scale[0] == 0 or self.ratio[0] == 0:
+            raise InputError("crop.scale and crop.ratio start at 0; a box needs an area: give a number above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
+    """Rotation about the centre by any angle (bilinear, black outside the image)."""
+
+    degrees: float = 30.0
+    """The angle is uniform between minus and plus this many degrees."""
+    p: float = 0.0
+    """Probability that an image is rotated."""
+
+    def __post_init__(self) -> None:
+        _check_number("rotation.degrees", self.degrees, 0, 180)
+        _check_number("rotation.p", self.p, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorJitter:
+    """Brightness, contrast, saturation and hue, all four changed in an order drawn per image."""
+
+    brightness: float = 0.4
+    """The factor is uniform between max(0, 1 - this) and 1 + this; likewise contrast and saturation."""
+    contrast: float = 0.4
+    """See brightness."""
+    saturation: float = 0.4
+    """See brightness."""
+    hue: float = 0.1
+    """The shift is uniform between minus and plus this fraction of the colour wheel, at most 0.5."""
+    p: float = 0.8
+    """Probability that an image is jittered."""
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            _check_number(f"jitter.{name}", getattr(self, name), 0, math.inf)
+        _check_number("jitter.hue", self.hue, 0, 0.5)
+        _check_number("jitter.p", self.p, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianBlur:
+    """Gaussian blur with a kernel of fixed width and a random standard deviation (mirrored at the border)."""
+
+    kernel: int = 9
+    """Width of the kernel in pixels, odd."""
+    sigma: tuple[float, float] = (0.1, 2.0)
+    """Standard deviation in pixels, uniform between the two."""
+    p: float = 0.5
+    """Probability that an image is blurred."""
+
+    def __post_init__(self) -> None:
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise InputError(f"blur.kernel is {self.kernel}; expected an odd number of pixels such as 9.")
+        _check_range("blur.sigma", self.sigma, 0, math.inf)
+        if self.sigma[0] == 0:
+            raise InputError("blur.sigma starts at 0, where a Gaussian has no width; give a number above 0.")
+        _check_number("blur.p", self.p, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solarize:
+    """Inversion of all pixels at or above a threshold."""
+
+    threshold: float = 0.5
+    """In [0, 1), where 1 is white."""
+    p: float = 0.0
+    """Probability that an image is solarized."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 1:
+            raise InputError(f"solarize.threshold is {self.threshold}; expected a number in [0, 1).")
+        _check_number("solarize.p", self.p, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the views of an image are made, in this order; ``p = 0`` switches an operation off."""
+
+    size: int
+    """Height and width of a view in pixels."""
+    mean: tuple[float, float, float]
+    """Mean of red, green and blue in [0, 1], subtracted last."""
+    std: tuple[float, float, float]
+    """Standard deviation of red, green and blue in [0, 1], divided by last."""
+    crop: Crop = field(default_factory=Crop)
+    """Random resized crop."""
+    flip: float = 0.5
+    """Probability that an image is mirrored left to right."""
+    quarter_turns: float = 0.0
+    """Probability that an image is turned by one, two or three quarter turns (each equally likely)."""
+    rotation: Rotation = field(default_factory=Rotation)
+    """Rotation by any angle."""
+    jitter: ColorJitter = field(default_factory=ColorJitter)
+    """Change of brightness, contrast, saturation and hue."""
+    grayscale: float = 0.2
+    """Probability that an image loses its colour."""
+    blur: GaussianBlur = field(default_factory=GaussianBlur)
+    """Gaussian blur."""
+    solarize: Solarize = field(default_factory=Solarize)
+    """Inversion of bright pixels."""
+    aligned: tuple[Name, ...] = ()
+    """Operations whose numbers partners share; the numbers of all others are drawn per image."""
+    views: int = 2
+    """Views made of each image."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"The size of a view is {self.size} pixels; expected 1 or more.")
+        if self.views < 1:
+            raise InputError(f"The number of views is {self.views}; expected 1 or more.")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise InputError(f"mean is {self.mean} and std is {self.std}; expected three numbers each, std above 0.")
+        for name in ("flip", "quarter_turns", "grayscale"):
+            _check_number(name, getattr(self, name), 0, 1)
+        if self.blur.p > 0 and self.blur.kernel // 2 >= self.size:
+            raise InputError(
+                f"blur.kernel is {self.blur.kernel} for views of {self.size} pixels; "
+                f"expected at most {2 * self.size - 1}."
+            )
+        for name in self.aligned:
+            if name not in NAMES:
+                raise InputError(
+                    f"'{name}' is no operation that can be aligned; expected {', '.join(NAMES)}."
+                    + did_you_mean(name, NAMES)
+                )
+        if len(set(self.aligned)) < len(self.aligned):
+            raise InputError(f"aligned names an operation twice: {', '.join(self.aligned)}; name each once.")
+
+
+def preset(name: str, *, size: int, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Recipe:
+    """Return the recipe of STL (arXiv 2501.08712) for views of ``size`` pixels.
+
+    ``paper`` aligns crop and jitter, as the paper says; ``official_code`` aligns grayscale too, as the authors' code
+    does. The blur kernel is the odd number nearest to a tenth of the size (SimCLR, arXiv 2002.05709, appendix A):
+    3, 9 and 23 pixels for views of 32, 96 and 224.
+    """
+    if name not in PRESETS:
+        raise InputError(
+            f"'{name}' is no augmentation preset; expected {' or '.join(PRESETS)}." + did_you_mean(name, PRESETS)
+        )
+    kernel = 2 * (size // 20) + 1
+    return Recipe(size=size, mean=mean, std=std, blur=GaussianBlur(kernel=kernel), aligned=PRESETS[name])
+
+
+def _check_number(name: str, value: float, low: float, high: float) -> None:
+    """Raise unless ``low <= value <= high`` and the value is finite."""
+    if not (low <= value <= high and math.isfinite(value)):
+        bounds = f"a number from {low} to {high}" if math.isfinite(high) else f"a number of at least {low}"
+        raise InputError(f"{name} is {value}; expected {bounds}.")
+
+
+def _check_range(name: str, pair: tuple[float, float], low: float, high: float) -> None:
+    """Raise unless ``low <= pair[0] <= pair[1] <= high``."""
+    for value in pair:
+        _check_number(name, value, low, high)
+    if len(pair) != 2 or pair[0] > pair[1]:
+        raise InputError(f"{name} is {pair}; expected two numbers, the smaller first.")

@@ -1,0 +1,104 @@
+"""Images and numbers to views: the pure half of the augmentation."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from covary.augment import ops
+from covary.augment.recipe import COLUMNS, JITTER, JITTER_ORDERS, Recipe
+from covary.augment.sampling import sample
+from covary.types import Batch, Views
+
+CHUNK_BYTES = 2 * 2**20  # views processed together on a CPU, so that they stay in its cache
+ORDERS = torch.tensor([[JITTER.index(name) for name in order] for order in JITTER_ORDERS])
+
+
+def make_views(batch: Batch, recipe: Recipe, *, seed: int) -> Views:
+    """Make the views of a batch; rows are partners where the recipe aligns anything."""
+    params = sample(recipe, seed=seed, epoch=batch.epoch, positions=batch.positions, sizes=batch.sizes)
+    images = torch.stack([apply(batch.images, view, recipe, sizes=batch.sizes) for view in params])
+    return Views(images=images, params=params.to(images.device), partners=bool(recipe.aligned))
+
+
+def boxes(params: Tensor, sizes: Tensor) -> Tensor:
+    """Return the crop boxes in pixels, int64 (b, 4): top, left, height, width, within images of ``sizes`` (b, 2)."""
+    fractions = params[:, COLUMNS["crop"]].double() * sizes.repeat(1, 2)
+    corner, sides = fractions.round().long().split(2, dim=1)
+    sides = sides.clamp_min(1).minimum(sizes)
+    return torch.cat([corner.minimum(sizes - sides), sides], dim=1)
+
+
+def apply(images: Tensor, params: Tensor, recipe: Recipe, *, sizes: Tensor | None = None) -> Tensor:
+    """Make one view of each image: crop and flip, quarter turn, rotation, jitter, grayscale, blur, solarize, normalize.
+
+    images: uint8 (b, 3, h, w), or float in [0, 1], on any device.
+    params: float32 (b, P), columns as in ``recipe.COLUMNS``; best on the CPU, as the numbers steer which rows are
+            touched.
+    sizes:  int64 (b, 2) on the CPU, height and width of each image inside (h, w); None where they fill it.
+    Returns float32 (b, 3, s, s), normalised. The result is a function of the arguments alone.
+    """
+    b, _, h, w = images.shape
+    params = params.cpu()
+    if sizes is None:
+        sizes = torch.tensor([h, w]).expand(b, 2)
+    view_bytes = 3 * recipe.size**2 * torch.float32.itemsize
+    chunk = max(1, CHUNK_BYTES // view_bytes) if images.device.type == "cpu" else b
+    views = torch.empty(b, 3, recipe.size, recipe.size, device=images.device)
+    for start in range(0, b, chunk):
+        rows = slice(start, start + chunk)
+        views[rows] = _apply(images[rows], params[rows], recipe, sizes[rows])
+    return views
+
+
+def _apply(images: Tensor, params: Tensor, recipe: Recipe, sizes: Tensor) -> Tensor:
+    """Make one view of each image of a chunk."""
+    size, kernel = recipe.size, recipe.blur.kernel
+    turn, angle, gray, sigma, threshold = (
+        params[:, COLUMNS[name]].squeeze(1) for name in ("turn", "angle", "grayscale", "blur", "solarize")
+    )
+    colors = params[:, COLUMNS["brightness"].start : COLUMNS["order"].stop]
+    unchanged = colors.new_tensor([1, 1, 1, 0])
+
+    x = _crop(images, boxes(params, sizes), params[:, COLUMNS["flip"]].squeeze(1) > 0, size)
+    for turns in (1, 2, 3):
+        x = _on_rows(x, turn == turns, lambda rows, turns=turns: torch.rot90(rows, turns, dims=(2, 3)))
+    x = _on_rows(x, angle != 0, ops.rotate, angle)
+    x = _on_rows(x, (colors[:, :4] != unchanged).any(dim=1), _jitter, colors)
+    x = _on_rows(x, gray > 0, ops.grayscale)
+    x = _on_rows(x, sigma > 0, lambda rows, sigma: ops.blur(rows, sigma, kernel=kernel), sigma)
+    x = _on_rows(x, threshold < 1, ops.solarize, threshold)
+    return ops.normalize(x, recipe.mean, recipe.std)
+
+
+def _crop(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
+    """Cut each image's box, resize it to (size, size) and mirror it where told; integers are scaled to [0, 1]."""
+    height, width = box[:, 2:].amax(dim=0).tolist()
+    top, left, heights, widths = box.to(images.device).unbind(1)
+    vertical = ops.crop_taps(top, heights, torch.zeros_like(flip), size=size, reach=ops.tap_reach(height, size))
+    horizontal = ops.crop_taps(left, widths, flip, size=size, reach=ops.tap_reach(width, size))
+    views = ops.resample(images, vertical, horizontal)
+    return views if images.is_floating_point() else views.div_(255)
+
+
+def _jitter(x: Tensor, colors: Tensor) -> Tensor:
+    """Apply the four colour operations to each image in its own order.
+
+    colors: (b, 5) on the CPU, columns brightness, contrast, saturation, hue, order.
+    """
+    places = ORDERS[colors[:, 4].long()]
+    for step in range(len(JITTER)):
+        chosen = places[:, step, None] == torch.arange(len(JITTER))
+        factors = torch.where(chosen, colors[:, :4], 1)
+        x = ops.blend(x, *factors[:, :3].unbind(1))
+        x = _on_rows(x, chosen[:, 3], ops.shift_hue, colors[:, 3])
+    return x
+
+
+def _on_rows(x: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
+    """Replace the chosen rows (bool (b,) on the CPU) by what the operation makes of them and of their numbers."""
+    rows = chosen.nonzero().squeeze(1)
+    if len(rows) == 0:
+        return x
+    index = rows.to(x.device)
+    return x.index_copy_(0, index, operation(x.index_select(0, index), *(n[rows] for n in numbers)))
