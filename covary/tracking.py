@@ -34,7 +34,7 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Return the means over steps and processes since the last call, and start anew; every process calls it."""
-        means = dist.all_reduce_mean(torch.stack(list(self._sums.values())) / self._steps).tolist()
+        means = dist.mean_over_ranks(torch.stack(list(self._sums.values())) / self._steps).tolist()
         names = list(self._sums)
         self._sums, self._steps = {}, 0
         return dict(zip(names, means, strict=True))

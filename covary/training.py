@@ -274,7 +274,7 @@ def _backward(module: nn.Module, views: Views, run: Run) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     for index, part in enumerate(_parts(views, run.accumulate)):
         with (
-            dist.no_sync(module, index < run.accumulate - 1),
+            dist.without_sync(module) if index < run.accumulate - 1 else nullcontext(),
             torch.autocast(part.images.device.type, torch.bfloat16, enabled=run.precision == "bf16"),
         ):
             terms = module(part)
