@@ -70,7 +70,7 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
 def _parse_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in kinds:
         return None
-    members = {k.name: k for k in kinds if dataclasses.is_dataclass(k)}
+    members: dict[str, Any] = {getattr(k, "name", ""): k for k in kinds if dataclasses.is_dataclass(k)}
     if not members:
         (only,) = (k for k in kinds if k is not type(None))
         return _parse(only, value, where)

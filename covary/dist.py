@@ -268,16 +268,14 @@ def _collective_device() -> torch.device:
 def wrap(module: nn.Module, device: torch.device) -> nn.Module:
     """Return ``module`` so that backward averages its gradients over all processes.
 
-    Parameters and buffers start as the main process's. Buffers are not sent again: synchronised BatchNorm
-    (``covary.nets.norm``) keeps them equal. Every parameter must take part in every backward; a method
-    therefore builds no branch whose weight is zero.
+    Parameters start as the main process's; buffers are taken from it before every forward. Every parameter must take
+    part in every backward; a method therefore builds no branch whose weight is zero.
     """
     if world_size() == 1:
         return module
     return DistributedDataParallel(
         module,
         device_ids=[device.index] if device.type == "cuda" else None,
-        broadcast_buffers=False,
         gradient_as_bucket_view=True,
     )
 

@@ -199,8 +199,8 @@ def build(run: Run, device: torch.device) -> tuple[AbstractMethod, torch.optim.O
     torch.manual_seed(derive(run.seed, "weights"))
     method = run.build_method()
     if run.sync_batchnorm and dist.world_size() > 1:
-        method = convert_batchnorm(method)
-    method.to(device, memory_format=torch.channels_last)  # 1.1 to 1.5 times faster convolutions, on a CPU too
+        convert_batchnorm(method, device)
+    method.to(device).to(memory_format=torch.channels_last)  # faster convolutions, on a CPU too
     return method, build_optimizer(run.optim, method)
 
 
@@ -219,7 +219,9 @@ def _loop(
     total: int,
 ) -> None:
     per_epoch = batches.steps_per_epoch
-    module = dist.wrap(torch.compile(method) if run.compile else method, device)
+    if run.compile:
+        method.compile()
+    module = dist.wrap(method, device)
     online = None
     if dist.is_main():
         online = OnlineKnn.prepare(

@@ -1,16 +1,16 @@
 """STL in a loop of your own: covary gives the method, the augmentation and the loss; the loop is plain PyTorch."""
 
 import torch
+
 from covary.augment import make_views, preset
 from covary.data import Batches, Fit, load, normalization
-
 from covary.methods import STL
 from covary.nets import build_encoder
 
 SIZE, EPOCHS, BATCH, SEED = 32, 1, 64, 0
 
 
-def main() -> float:
+def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(SEED)
     store = load("shapes:n=512", split="train", fit=Fit.train(SIZE))
@@ -22,16 +22,13 @@ def main() -> float:
     method = STL(weight_trans=0.2).build(encoder, features).to(device)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.03, momentum=0.9, weight_decay=5e-4)
 
-    loss = torch.tensor(0.0)
     for epoch in range(EPOCHS):
         for batch in batches.epoch(epoch):
             terms = method(make_views(batch, recipe, seed=SEED))
-            loss = terms["loss"]
             optimizer.zero_grad()
-            loss.backward()
+            terms["loss"].backward()
             optimizer.step()
-        print(f"epoch {epoch + 1}: " + "  ".join(f"{name} {float(value):.3f}" for name, value in terms.items()))
-    return float(loss)
+            print("  ".join(f"{name} {float(value):.3f}" for name, value in terms.items()))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import lightning
 import torch
-from covary.augment import make_views, preset
-from covary.data import Batches, Fit, load, normalization
 from torch.utils.data import DataLoader, IterableDataset
 
+from covary.augment import make_views, preset
+from covary.data import Batches, Fit, load, normalization
 from covary.methods import STL
 from covary.nets import build_encoder
 from covary.types import Batch

@@ -29,11 +29,12 @@ from covary.training import Session, train
 RUN = replace(
     start_run(data="shapes:n=64", image_size=16),
     encoder="resnet8",
-    epochs=3,
+    stem="imagenet",
+    epochs=2,
     batch_size=16,
     optim=OptimConfig(lr=0.05),
 )
-SESSION = Session(device="cpu", checkpoint_steps=2, knn_epochs=-1, tracking=TrackingConfig(progress=False))
+SESSION = Session(device="cpu", checkpoint_steps=4, knn_epochs=-1, tracking=TrackingConfig(progress=False))
 
 
 def fork(work: Callable[[], object]) -> int:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from covary.data import Batches
 from safetensors.torch import load_file
 
 import covary.training
+from covary.data import Batches
 from covary.errors import InputError
 from covary.optim import OptimConfig
 from covary.recipes import start_run

@@ -52,10 +52,8 @@ class Crop:
     """Width over height of the box, log-uniform between the two."""
 
     def __post_init__(self) -> None:
-        _check_range("crop.scale", self.scale, 0, 1)
-        _check_range("crop.ratio", self.ratio, 0, math.inf)
-        if self.scale[0] == 0 or self.ratio[0] == 0:
-            raise InputError("crop.scale and crop.ratio start at 0; a box needs an area: give a number above 0.")
+        _check_range("crop.scale", self.scale, 1)
+        _check_range("crop.ratio", self.ratio, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +106,7 @@ class GaussianBlur:
     def __post_init__(self) -> None:
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise InputError(f"blur.kernel is {self.kernel}; expected an odd number of pixels such as 9.")
-        _check_range("blur.sigma", self.sigma, 0, math.inf)
-        if self.sigma[0] == 0:
-            raise InputError("blur.sigma starts at 0, where a Gaussian has no width; give a number above 0.")
+        _check_range("blur.sigma", self.sigma, math.inf)
         _check_number("blur.p", self.p, 0, 1)
 
 
@@ -165,7 +161,7 @@ class Recipe:
             raise InputError(f"The size of a view is {self.size} pixels; expected 1 or more.")
         if self.views < 1:
             raise InputError(f"The number of views is {self.views}; expected 1 or more.")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if not (len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, self.mean)) and min(self.std) > 0):
             raise InputError(f"mean is {self.mean} and std is {self.std}; expected three numbers each, std above 0.")
         for name in ("flip", "quarter_turns", "grayscale"):
             _check_number(name, getattr(self, name), 0, 1)
@@ -180,8 +176,8 @@ class Recipe:
                     f"'{name}' is no operation that can be aligned; expected {', '.join(NAMES)}."
                     + did_you_mean(name, NAMES)
                 )
-        if len(set(self.aligned)) < len(self.aligned):
-            raise InputError(f"aligned names an operation twice: {', '.join(self.aligned)}; name each once.")
+            if self.aligned.count(name) > 1:
+                raise InputError(f"aligned names '{name}' twice; name each operation once.")
 
 
 def preset(name: str, *, size: int, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Recipe:
@@ -206,9 +202,8 @@ def _check_number(name: str, value: float, low: float, high: float) -> None:
         raise InputError(f"{name} is {value}; expected {bounds}.")
 
 
-def _check_range(name: str, pair: tuple[float, float], low: float, high: float) -> None:
-    """Raise unless ``low <= pair[0] <= pair[1] <= high``."""
-    for value in pair:
-        _check_number(name, value, low, high)
-    if len(pair) != 2 or pair[0] > pair[1]:
-        raise InputError(f"{name} is {pair}; expected two numbers, the smaller first.")
+def _check_range(name: str, pair: tuple[float, float], high: float) -> None:
+    """Raise unless ``0 < pair[0] <= pair[1] <= high`` and both are finite."""
+    if not (len(pair) == 2 and 0 < pair[0] <= pair[1] <= high and math.isfinite(pair[1])):
+        limit = f", at most {high}" if math.isfinite(high) else ""
+        raise InputError(f"{name} is {pair}; expected two numbers above 0{limit}, the smaller first.")

@@ -1,6 +1,5 @@
 """The numbers of a batch's transformations: the only place of the augmentation with randomness."""
 
-import itertools
 import math
 
 import torch

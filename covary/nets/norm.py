@@ -10,21 +10,25 @@ from covary.errors import InputError
 PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class BatchNormOverRanks(nn.SyncBatchNorm):
-    """``nn.BatchNorm`` of the whole batch of all processes, on a GPU and on a CPU.
+class BatchNormOverRanks(_BatchNorm):
+    """``nn.BatchNorm`` of the whole batch of all processes on a CPU, which ``nn.SyncBatchNorm`` refuses.
 
-    On a GPU it is torch's ``nn.SyncBatchNorm`` as it stands, which refuses a CPU; there the same is
-    computed here. In training mode the mean and the biased variance of every channel are taken over rows
-    and space of all processes, with gradient; the running variance follows the unbiased one. Every process
-    brings equally many rows. In evaluation mode, and in a single process, it is ``nn.BatchNorm``.
+    In training mode the mean and the biased variance of every channel are taken over rows and space of all processes,
+    with gradient; the running variance follows the unbiased one. Every process brings equally many rows. In evaluation
+    mode, and in a single process, it is ``nn.BatchNorm``.
 
     Input and output (b, c, ...); parameters, buffers and their names are those of ``nn.BatchNorm``.
     """
 
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise InputError(f"BatchNorm needs an input of the shape (b, c, ...), got {tuple(input.shape)}.")
+
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised input, scaled and shifted by the parameters."""
-        if input.is_cuda or dist.world_size() == 1 or not self.training:
+        if dist.world_size() == 1 or not self.training:
             return super().forward(input)
+        self._check_input_dim(input)
         x = input.to(torch.promote_types(input.dtype, torch.float32)).movedim(1, -1)
         axes = tuple(range(x.ndim - 1))
         mean = dist.mean_over_ranks(x.mean(axes))
@@ -47,21 +51,22 @@ class BatchNormOverRanks(nn.SyncBatchNorm):
         self.running_var.lerp_(unbiased_var.to(self.running_var.dtype), share)
 
 
-def convert_batchnorm(module: nn.Module) -> nn.Module:
-    """Return ``module`` with every BatchNorm made a ``BatchNormOverRanks``, in place.
+def convert_batchnorm(module: nn.Module, device: torch.device) -> nn.Module:
+    """Return ``module`` with every BatchNorm taking its statistics over all processes; changed in place.
 
-    Parameters, buffers and the names of the state dict stay.
+    On a GPU each becomes torch's ``nn.SyncBatchNorm``, on a CPU a ``BatchNormOverRanks``. Parameters, buffers and the
+    names of the state dict stay.
 
-    Raises ``InputError`` for a BatchNorm of another library (timm has some with the activation built in),
-    which none can stand in for.
+    Raises ``InputError`` for a BatchNorm of another library (timm has some with the activation built in), which none
+    can stand in for.
     """
     for name, layer in module.named_modules():
-        if isinstance(layer, _BatchNorm) and type(layer) not in (*PLAIN, BatchNormOverRanks):
+        if isinstance(layer, _BatchNorm) and type(layer) not in (*PLAIN, BatchNormOverRanks, nn.SyncBatchNorm):
             raise InputError(
                 f"Layer '{name}' is a {type(layer).__name__}, which cannot be synchronised over processes; "
                 "train in one process or choose an encoder with plain BatchNorm or none."
             )
-    return _over_ranks(module)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(module) if device.type == "cuda" else _over_ranks(module)
 
 
 def _over_ranks(module: nn.Module) -> nn.Module:

@@ -1,0 +1,55 @@
+"""The commands. Parsing, printing and exit codes live here; the work is done by the functions of the Python API.
+
+Exit codes: 0 done; 2 the input is wrong (one line); 1 a fault of ours, or a run that cannot go on; 128 + signal after
+a checkpoint. This file imports nothing heavy, so that ``covary --help`` is quick; a command imports what it needs.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from covary.errors import InputError, did_you_mean
+from covary.version import __version__
+
+COMMANDS = ("pretrain", "evaluate")
+
+HELP = f"""covary {__version__}: image encoders whose features co-vary with what was done to the image.
+
+usage: covary COMMAND [OPTIONS]
+
+commands:
+  pretrain   train an encoder with STL or SimCLR on any images, or continue a run
+  evaluate   measure an encoder: kNN, linear accuracy
+
+  covary COMMAND --help lists the options of a command.
+  covary pretrain --recipe demo --out runs/first    is a start that needs no data.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    try:
+        if name not in COMMANDS:
+            raise InputError(
+                f"'{name}' is no command; expected one of {', '.join(COMMANDS)}.{did_you_mean(name, COMMANDS)}"
+            )
+        return importlib.import_module(f"covary.cli.{name}").main(rest)
+    except InputError as error:
+        complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+
+
+def complain(message: str) -> None:
+    """Print one line on standard error, whatever the message holds."""
+    print(f"covary: {' '.join(message.split())}", file=sys.stderr)

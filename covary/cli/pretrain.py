@@ -1,0 +1,124 @@
+"""``covary pretrain``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, get_args
+
+import tyro
+
+from covary import dist
+from covary.cli import complain
+from covary.cli.parse import parse, peek
+from covary.errors import InputError, did_you_mean
+from covary.methods import METHODS
+from covary.preview import configuration, preview
+from covary.recipes import RECIPES, start_run
+from covary.run import Preset, Run
+from covary.training import Interrupted, Session, TrainingError, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``covary pretrain``: where to, what from, the run, the session."""
+
+    out: Path
+    """Run folder; the same command again continues an interrupted run in it."""
+    recipe: str | None
+    """Start from a named recipe; other options override it."""
+    method_name: Annotated[str, tyro.conf.arg(name="method")]
+    """Method; its own options follow as --method.OPTION."""
+    preset: Preset
+    """paper, or official_code where the authors' code differs from the paper."""
+    image_size: int
+    """Height and width of the views in pixels; by default the images' own."""
+    run: Annotated[Run, tyro.conf.arg(name="")]
+    session: Annotated[Session, tyro.conf.arg(name="")]
+    dry_run: bool = False
+    """Print configuration, steps, parameters and memory, draw the first batch, train nothing."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train, continue or preview a run; return the exit code."""
+    options = _options(argv)
+    if options.dry_run:
+        _show(options)
+        return 0
+    try:
+        folder = train(options.run, options.out, options.session)
+    except Interrupted as stop:
+        complain(str(stop))
+        return 128 + stop.signum
+    except TrainingError as error:
+        complain(str(error))
+        return 1
+    if dist.is_main():
+        print(folder)
+    return 0
+
+
+def _options(argv: Sequence[str]) -> Options:
+    """Parse twice: recipe, method, preset, data and image size decide what all other options default to."""
+    data, recipe, method = (peek(argv, option) for option in ("--data", "--recipe", "--method"))
+    asks_help = "-h" in argv or "--help" in argv
+    preset = _preset(peek(argv, "--preset") or "paper")
+    run = start_run(
+        data="shapes" if asks_help and not (data or recipe) else data,
+        recipe=recipe,
+        method=method or "stl",
+        preset=preset,
+        image_size=_whole_number("--image-size", peek(argv, "--image-size")),
+    )
+    return parse(
+        Options,
+        argv,
+        prog="covary pretrain",
+        description=f"Train an encoder. Methods: {', '.join(METHODS)}. Recipes: {', '.join(RECIPES)}.",
+        default=Options(
+            out=tyro.MISSING,
+            recipe=recipe,
+            method_name=run.method.name,
+            preset=preset,
+            image_size=run.augment.size,
+            run=run,
+            session=Session(),
+        ),
+    )
+
+
+def _show(options: Options) -> None:
+    device = dist.choose_device(options.session.device)
+    run = options.run.resolved(device)
+    shown = preview(run, options.out, device=device, root=options.session.root, cache=options.session.cache)
+    parts = ", ".join(f"{name} {count:,}" for name, count in shown.parameters.items())
+    print(configuration(run))
+    print(f"images       {shown.images:,}")
+    print(f"steps        {shown.steps:,} ({shown.steps_per_epoch:,} an epoch)")
+    print(f"parameters   {sum(shown.parameters.values()):,} ({parts})")
+    print(
+        f"memory       about {_megabytes(shown.weights_memory + shown.activation_memory)}: weights, gradients and "
+        f"optimiser {_megabytes(shown.weights_memory)}, activations {_megabytes(shown.activation_memory)}; "
+        f"image store {_megabytes(shown.store_memory)}"
+    )
+    print(f"images are   {shown.residence}")
+    print(f"first batch  {shown.picture}")
+
+
+def _preset(name: str) -> Preset:
+    for known in get_args(Preset):
+        if name == known:
+            return known
+    known = get_args(Preset)
+    raise InputError(f"preset '{name}' is unknown; expected one of {', '.join(known)}.{did_you_mean(name, known)}")
+
+
+def _whole_number(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"{option} is '{text}'; expected a whole number above 0.")
+    return int(text)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MB"

@@ -1,0 +1,80 @@
+"""Images from anywhere, decoded once into a uint8 store, and the batches of every epoch."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from covary.data import shapes
+from covary.data.batches import Batches
+from covary.data.build import open_store
+from covary.data.fit import Fit
+from covary.data.known import LARGEST, SIZES, normalization
+from covary.data.source import Source, Split, held_out
+from covary.data.store import ImageStore
+from covary.errors import InputError
+
+__all__ = ["Batches", "Fit", "ImageStore", "Split", "load", "native_size", "normalization"]
+
+HOME = Path("~/.cache/covary")
+MAX_BAD = 0.05  # the share of images that may fail to decode
+
+
+def load(
+    spec: str,
+    *,
+    split: Split,
+    fit: Fit,
+    labelled: bool = False,
+    root: Path | None = None,
+    cache: Path | None = None,
+    max_bad: float = MAX_BAD,
+) -> ImageStore:
+    """Return the images of a SPEC (``docs/data.md``) in a geometry, from the store; build the store where needed.
+
+    split:    "train" or "test".
+    labelled: False: all images that pretraining may see. True: those with a label, less those held out for testing.
+    root:     where known data sets lie or are downloaded to; default $COVARY_DATA, else ~/.cache/covary/data.
+    cache:    where stores lie, in ``stores/``; default $COVARY_CACHE, else ~/.cache/covary.
+    max_bad:  the greatest share of images that may fail to decode; they are left out and listed in ``skipped``.
+
+    Raises InputError where the SPEC cannot be read, has no image, or, with ``labelled``, no label.
+    """
+    root = root or Path(os.environ.get("COVARY_DATA") or HOME / "data")
+    cache = cache or Path(os.environ.get("COVARY_CACHE") or HOME)
+    source = _source(spec, split=split, fit=fit, labelled=labelled, root=root.expanduser())
+    store = open_store(source, split=split, fit=fit, stores=cache.expanduser() / "stores", max_bad=max_bad)
+    return _chosen(store, source, labelled=labelled)
+
+
+def native_size(spec: str) -> int:
+    """Return the side, in pixels, of the views that suit a SPEC's images."""
+    return SIZES.get(spec.partition(":")[0], LARGEST)
+
+
+def _source(spec: str, *, split: Split, fit: Fit, labelled: bool, root: Path) -> Source:
+    if spec.partition(":")[0] == "shapes":
+        return shapes.source(spec, split=split, fit=fit)
+    raise InputError(f"the data '{spec}' is unknown.")
+
+
+def _chosen(store: ImageStore, source: Source, *, labelled: bool) -> ImageStore:
+    """Return the images of a store that belong to what was asked for."""
+    if labelled and store.labels is None:
+        raise InputError(
+            f"{store.name} has no labels, which an evaluation needs; "
+            "put the images of each class in a folder of its own."
+        )
+    keep = np.ones(len(store), dtype=bool)
+    if labelled and store.labels is not None:
+        keep &= store.labels >= 0
+    if source.held_out == "always" or (source.held_out == "labelled" and (labelled or store.split == "test")):
+        keep &= held_out(store.names, store.labels) == (store.split == "test")
+    if keep.all():
+        return store
+    if not keep.any():
+        raise InputError(
+            f"{store.name} has no {'labelled ' * labelled}image in its {store.split} split "
+            f"({len(store)} images in all)."
+        )
+    return store.select(np.flatnonzero(keep))

@@ -1,0 +1,97 @@
+"""From the bytes of an image file to RGB pixels: one rule for every mode, written down in ``docs/data.md``."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+RULES = 1  # raise it when any rule below changes: stores built under other rules are then not used
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
+BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs: a quarter of a GiB as RGB
+
+_ORIENTATION = 0x0112  # EXIF tag 274
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+
+
+def decode(data: bytes) -> Image.Image:
+    """Return the first frame of an image file as RGB, upright.
+
+    Raises whatever Pillow raises for a broken file, and ValueError for an empty or an oversized one.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an opened image as RGB, upright; ``docs/data.md`` has the rule of each mode."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are more than the limit of {MAX_PIXELS:,}")
+    orientation = _orientation(image)
+    rgb = _colours(image)
+    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block is no reason to lose the image
+        return 1
+
+
+def _colours(image: Image.Image) -> Image.Image:
+    if image.mode in _SCALED:
+        return Image.fromarray(_SCALED[image.mode](np.asarray(image))).convert("RGB")
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (*BACKGROUND, 255)), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bits(values: np.ndarray) -> np.ndarray:
+    return ((values.astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _from_integers(values: np.ndarray) -> np.ndarray:
+    if values.min() >= 0 and values.max() <= 65535:
+        return _from_16_bits(values)
+    return _stretched(values.astype(np.float64))
+
+
+def _from_floats(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError("the image holds values that are not finite")
+    if values.min() >= 0 and values.max() <= 1:
+        return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+    return _stretched(values.astype(np.float64))
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    low, high = values.min(), values.max()
+    return np.rint((values - low) * (255 / max(high - low, np.finfo(np.float64).tiny))).astype(np.uint8)
+
+
+_SCALED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "I;16": _from_16_bits,
+    "I;16B": _from_16_bits,
+    "I;16L": _from_16_bits,
+    "I;16N": _from_16_bits,
+    "I": _from_integers,
+    "F": _from_floats,
+}

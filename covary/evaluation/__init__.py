@@ -1,0 +1,8 @@
+"""Protocols that measure an encoder: one file each, features in, a small frozen result out; usable on any encoder."""
+
+from covary.evaluation.command import evaluate
+from covary.evaluation.knn import KnnOptions
+from covary.evaluation.linear import LinearOptions
+from covary.evaluation.result import Result
+
+__all__ = ["KnnOptions", "LinearOptions", "Result", "evaluate"]

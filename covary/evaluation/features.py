@@ -1,0 +1,76 @@
+"""Features of the images of a store: the encoder as it is used, in evaluation mode, without gradient or augmentation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from covary.data import ImageStore
+from covary.errors import InputError
+
+RGB = tuple[float, float, float]
+
+
+@torch.no_grad()
+def extract(
+    encoder: nn.Module,
+    store: ImageStore,
+    *,
+    mean: RGB,
+    std: RGB,
+    device: torch.device,
+    batch_size: int = 256,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """Return the features of images: float32 (n, D) on the CPU, what the encoder gives for ``(image / 255 - mean) / std``.
+
+    The encoder works in evaluation mode on ``device``; mode and device of its parts are put back afterwards.
+
+    store: images of one size (``Fit.evaluate``). rows: int64, which of them; all where None.
+
+    Raises InputError: the encoder fails on such images, or does not return (b, D) for b images.
+    """
+    chosen = torch.arange(len(store)) if rows is None else rows
+    shift, scale = (torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))
+    parts = []
+    with _evaluating(encoder, device):
+        for batch in chosen.split(batch_size):
+            images, _ = store.images(batch)
+            parts.append(_forward(encoder, (images.to(device).float() / 255 - shift) / scale).float().cpu())
+    return torch.cat(parts)
+
+
+def _forward(encoder: nn.Module, images: Tensor) -> Tensor:
+    try:
+        features = encoder(images)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise InputError(
+                f"Images of shape {tuple(images.shape)} do not fit into memory; lower batch_size."
+            ) from error
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"The encoder cannot take images of shape {tuple(images.shape)} ({reason}); check image_size."
+        ) from error
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
+        kind = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise InputError(
+            f"The encoder returned {kind} for {len(images)} images; expected a tensor ({len(images)}, D), "
+            "such as the output of global average pooling."
+        )
+    return features
+
+
+@contextmanager
+def _evaluating(encoder: nn.Module, device: torch.device) -> Iterator[None]:
+    """Hold an encoder in evaluation mode on a device; put modes and device back."""
+    modes = [(module, module.training) for module in encoder.modules()]
+    home = next((tensor.device for tensor in encoder.parameters()), device)
+    encoder.eval().to(device)
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        encoder.to(home)

@@ -1,0 +1,150 @@
+"""SOURCE: what to evaluate. Each kind becomes an encoder and what is known about the images it was trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from covary import config
+from covary.errors import InputError, did_you_mean
+from covary.evaluation.features import RGB
+from covary.evaluation.pretrained import architecture, from_timm, from_torchvision
+from covary.evaluation.weights import load_file
+from covary.keyed import derive
+from covary.rundir import RunDir
+
+SCHEMES = ("timm", "torchvision", "untrained")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An encoder to evaluate.
+
+    name:       the SOURCE as the user wrote it, or the class of a module.
+    encoder:    images (b, 3, s, s) to features (b, D).
+    image_size, mean, std: those it was trained with; None where the source does not say.
+    run:        the run folder that its results belong to; None elsewhere.
+    """
+
+    name: str
+    encoder: nn.Module
+    image_size: int | None = None
+    mean: RGB | None = None
+    std: RGB | None = None
+    run: RunDir | None = None
+
+
+def resolve(
+    source: str | Path | nn.Module,
+    *,
+    encoder: str | None = None,
+    stem: str | None = None,
+    prefix: str = "",
+    ignore: Sequence[str] = (),
+    seed: int = 0,
+) -> Source:
+    """Return the encoder that a SOURCE names.
+
+    ========================  =====================================================================================
+    a run folder              its trained encoder, image size and normalisation
+    a weights file            ``encoder`` with exactly these weights (``weights.load_file``: ``prefix``, ``ignore``)
+    ``timm:NAME``             timm's published weights, image size and normalisation
+    ``torchvision:NAME@W``    torchvision's published weights W, the newest without ``@W``
+    ``untrained:NAME``        an encoder by name with random weights drawn from ``seed``
+    ``untrained:RUN``         the encoder of a run with random weights drawn from ``seed``
+    a module (Python)         as it is
+    ========================  =====================================================================================
+
+    encoder: of a weights file: a name of ``nets.build_encoder`` or ``torchvision:NAME``. stem: of a weights file or of
+    ``untrained:NAME``.
+
+    Raises InputError: nothing of the kind is there, it is damaged, or an option does not go with it.
+    """
+    options = {"encoder": encoder, "stem": stem, "prefix": prefix, "ignore": ignore}
+    if isinstance(source, nn.Module):
+        _refuse(options, "a module")
+        return Source(name=type(source).__name__, encoder=source)
+    scheme, _, rest = str(source).partition(":")
+    if scheme == "untrained":
+        return _untrained(str(source), rest, options, seed=seed)
+    if scheme in SCHEMES:
+        _refuse(options, f"'{scheme}:NAME'")
+        found = from_timm(rest) if scheme == "timm" else from_torchvision(rest)
+        return Source(
+            name=str(source), encoder=found.encoder, image_size=found.image_size, mean=found.mean, std=found.std
+        )
+    path = Path(source).expanduser()
+    if path.is_dir():
+        _refuse(options, "a run folder")
+        return replace(_trained(RunDir(path)), name=str(source))
+    if not path.is_file():
+        raise InputError(
+            f"'{source}' is no run folder, weights file, {', '.join(f'{s}:NAME' for s in SCHEMES)}."
+            f"{did_you_mean(scheme, SCHEMES)}"
+        )
+    if encoder is None:
+        raise InputError(f"{path} holds weights alone; name their network with encoder, such as resnet18.")
+    network = architecture(encoder, stem=stem)
+    load_file(network, path, prefix=prefix, ignore=ignore)
+    return Source(name=str(source), encoder=network)
+
+
+def _trained(folder: RunDir) -> Source:
+    """Return the encoder of a finished run."""
+    built = _of_run(folder)
+    if not folder.encoder_file.is_file():
+        raise InputError(
+            f"The run {folder.path} is not finished: {folder.encoder_file.name} is missing; "
+            "run its pretrain command again to continue it."
+        )
+    load_file(built.encoder, folder.encoder_file)
+    return built
+
+
+def _untrained(source: str, rest: str, options: dict[str, Any], *, seed: int) -> Source:
+    path = Path(rest).expanduser()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "untrained"))
+        if path.is_dir():
+            _refuse(options, "a run folder")
+            return replace(_of_run(RunDir(path)), name=source, run=None)
+        _refuse({**options, "stem": None}, "'untrained:NAME'")
+        return Source(name=source, encoder=architecture(rest, stem=options["stem"]))
+
+
+def _of_run(folder: RunDir) -> Source:
+    """Return the encoder of a run with random weights."""
+    content = folder.read_run()
+    if content is None:
+        raise InputError(f"{folder.path} is no run folder: {folder.run_file.name} is missing.")
+    try:
+        run, augment = content["run"], content["run"]["augment"]
+        encoder, stem, size, mean, std = (
+            run["encoder"],
+            run["stem"],
+            augment["size"],
+            augment["mean"],
+            augment["std"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder.run_file} is damaged: it says nothing of {error}.") from error
+    place = str(folder.run_file)
+    name = config.from_json(str, encoder, where=f"{place}: encoder")
+    return Source(
+        name=str(folder.path),
+        encoder=architecture(name, stem=config.from_json(str, stem, where=f"{place}: stem")),
+        image_size=config.from_json(int, size, where=f"{place}: augment.size"),
+        mean=config.from_json(RGB, mean, where=f"{place}: augment.mean"),
+        std=config.from_json(RGB, std, where=f"{place}: augment.std"),
+        run=folder,
+    )
+
+
+def _refuse(options: dict[str, Any], kind: str) -> None:
+    """Raise InputError for an option that was given and does not go with this kind of SOURCE."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise InputError(f"{' and '.join(given)} does not go with {kind}, which knows its encoder; leave it out.")

@@ -1,0 +1,161 @@
+"""The whole chain: against torchvision row by row, pure, independent of the rest of the batch."""
+
+import dataclasses
+
+import pytest
+import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from covary.augment import (
+    COLUMNS,
+    JITTER_ORDERS,
+    Rotation,
+    Solarize,
+    apply,
+    boxes,
+    make_views,
+    preset,
+    sample,
+)
+from covary.augment import views as views_module
+from covary.types import Batch
+
+MEAN, STD = (0.43, 0.42, 0.39), (0.27, 0.26, 0.28)
+PAPER = preset("paper", size=32, mean=MEAN, std=STD)
+EVERYTHING = dataclasses.replace(
+    PAPER, quarter_turns=0.75, rotation=Rotation(degrees=90.0, p=0.5), solarize=Solarize(threshold=0.5, p=0.5)
+)
+LARGE = preset("official_code", size=96, mean=MEAN, std=STD)
+
+
+def images_of(sizes, seed=0):
+    """Smooth uint8 images of mixed sizes at the top left of a common frame, zeros elsewhere."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = sizes.amax(dim=0).tolist()
+    frame = torch.zeros(len(sizes), 3, height, width, dtype=torch.uint8)
+    for row, (h, w) in zip(frame, sizes.tolist(), strict=True):
+        coarse = torch.rand(1, 3, 6, 6, generator=generator)
+        noise = torch.rand(3, h, w, generator=generator)
+        smooth = torch.nn.functional.interpolate(coarse, (h, w), mode="bilinear")[0]
+        row[:, :h, :w] = (255 * (0.8 * smooth + 0.2 * noise)).to(torch.uint8)
+    return frame
+
+
+def batch_of(b=48, mixed=True, low=24, high=70):
+    generator = torch.Generator().manual_seed(3)
+    sizes = torch.randint(low, high, (b, 2), generator=generator) if mixed else torch.full((b, 2), low)
+    return Batch(images=images_of(sizes), sizes=sizes, positions=torch.arange(b), epoch=0)
+
+
+def torchvision_chain(image, params, box, recipe):
+    """One image through torchvision's functional, in the order of the recipe."""
+    numbers = {name: params[column].tolist() for name, column in COLUMNS.items()}
+    value = {name: column[0] for name, column in numbers.items()}
+    x = tv.resized_crop(image, *box, [recipe.size, recipe.size], antialias=True)
+    x = tv.horizontal_flip(x) if value["flip"] else x
+    x = tv.rotate(x, 90 * value["turn"])
+    if value["angle"] != 0:
+        x = tv.rotate(x, value["angle"], InterpolationMode.BILINEAR)
+    for name in JITTER_ORDERS[int(value["order"])]:
+        x = getattr(tv, f"adjust_{name}")(x, value[name])
+    x = tv.rgb_to_grayscale(x, 3) if value["grayscale"] else x
+    if value["blur"] > 0:
+        x = tv.gaussian_blur(x, [recipe.blur.kernel] * 2, [value["blur"]] * 2)
+    if value["solarize"] < 1:
+        x = tv.solarize(x, value["solarize"])
+    return tv.normalize(x, list(recipe.mean), list(recipe.std))
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["one size", "mixed sizes"])
+@pytest.mark.parametrize("recipe", [PAPER, LARGE, EVERYTHING], ids=["paper-32", "official-96", "everything-32"])
+def test_chain_equals_torchvision(recipe, mixed):
+    batch = batch_of(mixed=mixed)
+    views = make_views(batch, recipe, seed=1)
+    for view, params in zip(views.images, views.params, strict=True):
+        for row, image, (h, w), numbers, box in zip(
+            view, batch.images, batch.sizes.tolist(), params, boxes(params, batch.sizes).tolist(), strict=True
+        ):
+            expected = torchvision_chain(image[:, :h, :w].float() / 255, numbers, box, recipe)
+            torch.testing.assert_close(row, expected, rtol=0, atol=1e-4)
+
+
+def test_float_images_give_the_views_of_uint8_images():
+    batch = batch_of()
+    params = make_views(batch, EVERYTHING, seed=1).params[0]
+    views = [
+        apply(images, params, EVERYTHING, sizes=batch.sizes) for images in (batch.images, batch.images.float() / 255)
+    ]
+    torch.testing.assert_close(*views, rtol=0, atol=1e-4)
+
+
+def test_replaying_the_numbers_gives_the_bits_and_touches_no_argument():
+    batch = batch_of()
+    images = batch.images.clone()
+    views = make_views(batch, EVERYTHING, seed=1)
+    params = views.params.clone()
+    torch.manual_seed(123)
+    replayed = torch.stack([apply(batch.images, view, EVERYTHING, sizes=batch.sizes) for view in views.params])
+    assert torch.equal(replayed, views.images)
+    assert torch.equal(params, views.params)
+    assert torch.equal(images, batch.images)
+
+
+def test_a_view_depends_on_its_own_image_and_numbers_only(monkeypatch):
+    batch = batch_of()
+    params = make_views(batch, EVERYTHING, seed=1).params[0]
+    whole = apply(batch.images, params, EVERYTHING, sizes=batch.sizes)
+    some = torch.tensor([40, 3, 17])
+    assert torch.equal(apply(batch.images[some], params[some], EVERYTHING, sizes=batch.sizes[some]), whole[some])
+    monkeypatch.setattr(views_module, "CHUNK_BYTES", 1)
+    assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), whole)
+
+
+def test_padding_is_never_seen():
+    batch = batch_of()
+    height, width = batch.images.shape[2:]
+    outside = (torch.arange(height)[:, None] >= batch.sizes[:, 0, None, None]) | (
+        torch.arange(width) >= batch.sizes[:, 1, None, None]
+    )
+    painted = batch.images.masked_fill(outside[:, None], 200)
+    views = [
+        make_views(dataclasses.replace(batch, images=images), EVERYTHING, seed=1).images
+        for images in (batch.images, painted)
+    ]
+    assert torch.equal(*views)
+
+
+def test_boxes_are_those_drawn_and_lie_in_their_images():
+    batch = batch_of(b=512)
+    for aligned in ((), ("crop",)):
+        recipe = dataclasses.replace(PAPER, aligned=aligned)
+        params = sample(recipe, seed=0, epoch=0, positions=batch.positions, sizes=batch.sizes)[0]
+        box = boxes(params, batch.sizes)
+        assert (box[:, :2] >= 0).all()
+        assert (box[:, 2:] >= 1).all()
+        assert (box[:, :2] + box[:, 2:] <= batch.sizes).all()
+        drawn = params[:, COLUMNS["crop"]] * batch.sizes.repeat(1, 2)
+        assert (box - drawn).abs().max() <= (1.01 if aligned else 1e-4)
+
+
+def test_partners_of_one_image_differ_by_unaligned_operations_only():
+    recipe = dataclasses.replace(PAPER, aligned=("crop", "flip", "jitter", "grayscale", "blur"), views=3)
+    batch = batch_of(b=8, mixed=False, low=40)
+    twins = dataclasses.replace(batch, images=batch.images[0::2].repeat_interleave(2, dim=0))
+    views = make_views(twins, recipe, seed=0)
+    assert views.partners
+    assert views.images.shape == (3, 8, 3, 32, 32)
+    assert views.params.shape == (3, 8, 15)
+    assert torch.equal(views.images[:, 0::2], views.images[:, 1::2])
+    own = make_views(twins, dataclasses.replace(recipe, aligned=()), seed=0)
+    assert not own.partners
+    assert not torch.equal(own.images[:, 0::2], own.images[:, 1::2])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_views_of_the_cpu():
+    batch = batch_of()
+    on_cpu = make_views(batch, EVERYTHING, seed=1)
+    on_cuda = make_views(dataclasses.replace(batch, images=batch.images.cuda()), EVERYTHING, seed=1)
+    assert torch.equal(on_cuda.params.cpu(), on_cpu.params)
+    torch.testing.assert_close(on_cuda.images.cpu(), on_cpu.images, rtol=0, atol=1e-4)
