@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from covary import config
 from covary.augment import make_views
@@ -67,34 +68,32 @@ def configuration(run: Run) -> str:
 def _count(run: Run) -> tuple[dict[str, int], int, int]:
     """Return parameters by part, bytes of weights + gradients + optimiser, and bytes kept for the backward pass.
 
-    One step is traced on the meta device: shapes only, nothing is computed. Activations count each storage that
-    autograd saves once; bf16 autocast is traced as such.
+    One step is traced with fake tensors: shapes only, nothing is computed. Activations count each storage that autograd
+    saves once; bf16 autocast is traced as such.
     """
-    with torch.device("meta"):
+    with FakeTensorMode():
         method = run.build_method()
-        rows = run.batch_size // run.accumulate
         size, views = run.augment.size, run.augment.views
-        images = torch.empty(views, rows, 3, size, size)
-        params = torch.empty(views, rows, 1)
+        images = torch.empty(views, run.batch_size // run.accumulate, 3, size, size)
+        params = torch.empty(views, run.batch_size // run.accumulate, 1)
+        weights = {p.untyped_storage()._cdata for p in method.parameters()}
+        saved: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in weights:
+                saved[storage._cdata] = storage.nbytes()
+            return tensor
+
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=run.precision == "bf16"),
+        ):
+            terms = method(Views(images=images, params=params, partners=bool(run.augment.aligned)))
     parts = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
-    weights = {p.untyped_storage()._cdata for p in method.parameters()}
-    saved: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            saved[storage._cdata] = storage.nbytes()
-        return tensor
-
-    bf16 = run.precision == "bf16"
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cuda", torch.bfloat16, enabled=bf16),
-    ):
-        terms = method(Views(images=images, params=params, partners=bool(run.augment.aligned)))
     copies = 4 if run.optim.name == "adamw" else 3  # weight, gradient, one or two moments
     total = sum(p.numel() * p.element_size() for p in method.parameters()) * copies
-    del terms
+    del terms  # until here its graph keeps every saved storage apart
     return parts, total, sum(saved.values())
 
 

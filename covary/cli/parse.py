@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -11,6 +12,9 @@ import tyro
 from covary.errors import InputError
 
 T = TypeVar("T")
+
+_SUGGESTION = "Perhaps you meant:"
+_ASIDES = (_SUGGESTION, "For full helptext", "Argument helptext")
 
 
 def parse(kind: type[T], argv: Sequence[str], *, prog: str, description: str, default: Any = None) -> T:
@@ -47,16 +51,14 @@ def peek(argv: Sequence[str], option: str) -> str | None:
 
 
 def one_line(box: str) -> str:
-    """Return the words of tyro's boxed complaint without frame and help text."""
-    words: list[str] = []
-    for line in box.splitlines():
-        text = line.strip("│ ")
-        if line.startswith(("╭", "╰")) or not text.strip("─"):
-            continue
-        if text.startswith(("For full helptext", "Argument helptext")):
-            break
-        words.append(text)
-    return " ".join(words)
+    """Return tyro's boxed complaint without frame and help text, with the first option that it suggests."""
+    lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
+    lines = [line for line in lines if line.strip("─")]
+    complaint = list(itertools.takewhile(lambda line: not line.startswith(_ASIDES), lines))
+    if _SUGGESTION in lines[:-1]:
+        option = lines[lines.index(_SUGGESTION) + 1].split()[0]
+        complaint.append(f"Did you mean {option}?")
+    return " ".join(complaint)
 
 
 @contextlib.contextmanager
