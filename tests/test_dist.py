@@ -27,7 +27,12 @@ ROWS = 16
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "info_nce": lambda a, b: info_nce(a, b, temperature=0.2),
 }
-NORMS = {"rows": (ROWS, 5), "images": (ROWS, 5, 3, 2)}
+NORMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "rows": (lambda: nn.BatchNorm1d(5), (ROWS, 5)),
+    "images": (lambda: nn.BatchNorm2d(5), (ROWS, 5, 3, 2)),
+    "cumulative": (lambda: nn.BatchNorm1d(5, momentum=None), (ROWS, 5)),
+    "untracked": (lambda: nn.BatchNorm1d(5, track_running_stats=False), (ROWS, 5)),
+}
 METHODS = ("simclr", "stl")
 CPU = torch.device("cpu")
 
@@ -61,12 +66,12 @@ def of_loss(name: str) -> dict[str, Any]:
     return {"values": {"loss": loss.detach()}, "gradients": gradients(module)}
 
 
-def of_norm(name: str, *, synchronised: bool = True) -> dict[str, Any]:
-    shape = NORMS[name]
+def of_norm(name: str) -> dict[str, Any]:
+    build, shape = NORMS[name]
     torch.manual_seed(3)
-    norm = {2: nn.BatchNorm1d, 4: nn.BatchNorm2d}[len(shape)](5, dtype=torch.float64)
+    norm = build().double()
     nn.init.normal_(norm.weight)
-    norm = convert_batchnorm(norm, CPU) if synchronised else norm
+    norm = convert_batchnorm(norm, CPU) if dist.world_size() > 1 else norm
     module = dist.wrap(norm, CPU)
     for seed in (4, 5):
         x = my_rows(3 + 2 * random(*shape, seed=seed)).requires_grad_()

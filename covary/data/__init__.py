@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from covary.data import shapes
 from covary.data.batches import Batches
-from covary.data.build import open_store
+from covary.data.build import open_store, shorter_side
+from covary.data.find import find
 from covary.data.fit import Fit
 from covary.data.known import LARGEST, SIZES, normalization
 from covary.data.source import Source, Split, held_out
@@ -40,22 +40,23 @@ def load(
 
     Raises InputError where the SPEC cannot be read, has no image, or, with ``labelled``, no label.
     """
-    root = root or Path(os.environ.get("COVARY_DATA") or HOME / "data")
     cache = cache or Path(os.environ.get("COVARY_CACHE") or HOME)
-    source = _source(spec, split=split, fit=fit, labelled=labelled, root=root.expanduser())
+    source = find(spec, split=split, size=fit.size, labelled=labelled, root=_root(root))
     store = open_store(source, split=split, fit=fit, stores=cache.expanduser() / "stores", max_bad=max_bad)
     return _chosen(store, source, labelled=labelled)
 
 
-def native_size(spec: str) -> int:
-    """Return the side, in pixels, of the views that suit a SPEC's images."""
-    return SIZES.get(spec.partition(":")[0], LARGEST)
+def native_size(spec: str, *, root: Path | None = None) -> int:
+    """Return the side, in pixels, of the views that suit a SPEC's images.
+
+    That of a known set; else the median shorter side of the first 64 training images, at most 224.
+    """
+    known = SIZES.get(spec.partition(":")[0])
+    return known or shorter_side(find(spec, split="train", root=_root(root)), at_most=LARGEST)
 
 
-def _source(spec: str, *, split: Split, fit: Fit, labelled: bool, root: Path) -> Source:
-    if spec.partition(":")[0] == "shapes":
-        return shapes.source(spec, split=split, fit=fit)
-    raise InputError(f"the data '{spec}' is unknown.")
+def _root(root: Path | None) -> Path:
+    return (root or Path(os.environ.get("COVARY_DATA") or HOME / "data")).expanduser()
 
 
 def _chosen(store: ImageStore, source: Source, *, labelled: bool) -> ImageStore:

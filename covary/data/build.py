@@ -1,15 +1,15 @@
 """Building a store: decode in threads, write to a temporary folder, rename; safe for several processes at once."""
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -18,15 +18,33 @@ from PIL import Image
 
 from covary.data import decode
 from covary.data.fit import Fit
+from covary.data.lock import held, locked
 from covary.data.progress import progress
 from covary.data.source import Content, Pixels, Record, Source, Split
 from covary.data.store import FORMAT, ImageStore, read_store, write_index
 from covary.errors import InputError
 
 CHUNK = 32  # records a thread decodes in one go
+PEEK = 64  # images looked at to learn their size
 SHOWN = 3  # broken files named in an error
 
-_Decoded = tuple[Record, np.ndarray | None, bytes, str]  # record, uint8 (3, h, w), digest, or reason of failure
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image as it is stored: name, label, uint8 (3, h, w) and their digest."""
+
+    name: str
+    label: int
+    pixels: np.ndarray
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An image that could not be decoded, and why."""
+
+    name: str
+    reason: str
 
 
 def open_store(source: Source, *, split: Split, fit: Fit, stores: Path, max_bad: float) -> ImageStore:
@@ -41,7 +59,7 @@ def open_store(source: Source, *, split: Split, fit: Fit, stores: Path, max_bad:
     if store is None:
         with _writing(stores, source.name):
             stores.mkdir(parents=True, exist_ok=True)
-            with _locked(stores / f"{key}.lock"):
+            with locked(stores / f"{key}.lock"):
                 store = read_store(folder, name=source.name, split=split)
                 if store is None:
                     _build(source, fit, folder, max_bad)
@@ -50,6 +68,15 @@ def open_store(source: Source, *, split: Split, fit: Fit, stores: Path, max_bad:
         raise InputError(f"the image store {folder} cannot be read back; remove it or choose another cache folder.")
     _refuse_bad(source.name, store.skipped, len(store) + len(store.skipped), max_bad)
     return store
+
+
+def shorter_side(source: Source, *, at_most: int) -> int:
+    """Return the median shorter side of the first images of a source that decode."""
+    images = (_decode_one(record, Fit.train(at_most)) for record in islice(source.content().records, PEEK))
+    sides = [min(image.pixels.shape[1:]) for image in images if isinstance(image, Decoded)]
+    if not sides:
+        raise InputError(f"none of the first {PEEK} images of {source.name} can be read; repair or remove them.")
+    return min(at_most, int(np.median(sides)))
 
 
 @contextmanager
@@ -68,14 +95,6 @@ def _writing(stores: Path, name: str) -> Iterator[None]:
             f"the decoded images of {name} cannot be written to {stores} ({error.strerror or error}); "
             "point COVARY_CACHE to a folder that you may write to."
         ) from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the operating system releases when this process dies."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _build(source: Source, fit: Fit, folder: Path, max_bad: float) -> None:
@@ -98,11 +117,7 @@ def _build(source: Source, fit: Fit, folder: Path, max_bad: float) -> None:
 def _sweep(stores: Path) -> None:
     """Remove what builders left that died: temporary folders whose lock nobody holds."""
     for temporary in stores.glob("*.building"):
-        with temporary.with_suffix(".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        if not held(temporary.with_suffix(".lock")):
             shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -121,17 +136,17 @@ def _write(name: str, content: Content, fit: Fit, folder: Path, max_bad: float) 
     digests: list[bytes] = []
     skipped: list[tuple[str, str]] = []
     with (folder / "pixels.bin").open("wb") as file, progress(f"decoding {name}", content.count) as advance:
-        for record, pixels, digest, reason in _decoded(content, fit):
+        for image in _decoded(content, fit):
             advance()
-            if pixels is None:
-                skipped.append((record.name, reason))
+            if isinstance(image, Broken):
+                skipped.append((image.name, image.reason))
                 _refuse_bad(name, skipped, content.count, max_bad)
                 continue
-            file.write(pixels.data)
-            names.append(record.name)
-            labels.append(record.label)
-            sizes.append(pixels.shape[1:])
-            digests.append(digest)
+            file.write(image.pixels.data)
+            names.append(image.name)
+            labels.append(image.label)
+            sizes.append(image.pixels.shape[1:])
+            digests.append(image.digest)
     if not names:
         raise InputError(f"{name} holds no image that can be read (files seen: {content.count + content.ignored}).")
     write_index(
@@ -145,9 +160,7 @@ def _write(name: str, content: Content, fit: Fit, folder: Path, max_bad: float) 
     )
 
 
-def _refuse_bad(
-    name: str, skipped: list[tuple[str, str]] | tuple[tuple[str, str], ...], count: int, max_bad: float
-) -> None:
+def _refuse_bad(name: str, skipped: Sequence[tuple[str, str]], count: int, max_bad: float) -> None:
     if len(skipped) <= max_bad * count:
         return
     shown = "; ".join(f"{bad!r}: {reason}" for bad, reason in skipped[:SHOWN])
@@ -157,11 +170,11 @@ def _refuse_bad(
     )
 
 
-def _decoded(content: Content, fit: Fit) -> Iterator[_Decoded]:
+def _decoded(content: Content, fit: Fit) -> Iterator[Decoded | Broken]:
     """Yield every record decoded, in order; a bounded number of chunks is in the hands of a thread for each core."""
     workers = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     records = iter(content.records)
-    waiting: deque[Future[list[_Decoded]]] = deque()
+    waiting: deque[Future[list[Decoded | Broken]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             while chunk := list(islice(records, CHUNK)):
@@ -174,18 +187,19 @@ def _decoded(content: Content, fit: Fit) -> Iterator[_Decoded]:
             pool.shutdown(cancel_futures=True)
 
 
-def _decode_chunk(records: list[Record], fit: Fit) -> list[_Decoded]:
+def _decode_chunk(records: list[Record], fit: Fit) -> list[Decoded | Broken]:
     return [_decode_one(record, fit) for record in records]
 
 
-def _decode_one(record: Record, fit: Fit) -> _Decoded:
+def _decode_one(record: Record, fit: Fit) -> Decoded | Broken:
     try:
-        pixels = np.ascontiguousarray(_pixels(record.read(), fit).transpose(2, 0, 1))
+        source, label = record.read()
+        pixels = np.ascontiguousarray(_pixels(source, fit).transpose(2, 0, 1))
     except MemoryError:
         raise
     except Exception as error:  # whatever a broken file makes Pillow raise: the image is skipped with this reason
-        return record, None, b"", f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return record, pixels, hashlib.blake2b(pixels.data, digest_size=16).digest(), ""
+        return Broken(record.name, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return Decoded(record.name, label, pixels, hashlib.blake2b(pixels.data, digest_size=16).digest())
 
 
 def _pixels(source: Pixels, fit: Fit) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What is known of data sets before their images are read: the size of an image, mean and deviation of the channels."""
 
 from covary.data.shapes import SIZE as SHAPES_SIZE
+from covary.data.torchvision_sets import SETS
 
 RGB = tuple[float, float, float]
 
@@ -15,6 +16,8 @@ _STATISTICS: dict[str, tuple[RGB, RGB]] = {
 }
 
 SIZES: dict[str, int] = {
+    **dict.fromkeys(SETS, LARGEST),
+    "imagenet100": LARGEST,
     "shapes": SHAPES_SIZE,
     "cifar10": 32,
     "cifar100": 32,

@@ -13,7 +13,6 @@ import torch
 
 from covary import keyed
 from covary.data import spec as grammar
-from covary.data.fit import Fit
 from covary.data.sdf import SHAPES
 from covary.data.source import Content, Record, Source, Split
 
@@ -71,14 +70,15 @@ def labels(count: int) -> np.ndarray:
     return np.arange(count) % len(CLASSES)
 
 
-def source(spec: str, *, split: Split, fit: Fit) -> Source:
-    """Return the source of ``shapes`` or ``shapes:n=20000`` (train images), rendered at the geometry's size."""
-    chosen = grammar.options(spec, allowed=("n",))
-    count = grammar.positive(spec, "n", chosen["n"]) if "n" in chosen and split == "train" else COUNT[split]
+def source(spec: str, *, split: Split, size: int) -> Source:
+    """Return the source of ``shapes`` or ``shapes:n=20000`` (train images), rendered at ``size``."""
+    _, chosen = grammar.parse(spec, allowed=("n",))
+    train = grammar.positive(spec, "n", chosen["n"]) if "n" in chosen else COUNT["train"]
+    count = train if split == "train" else COUNT["test"]
     return Source(
         name=spec,
         identity=f"shapes {VERSION} {split} {count}",
-        content=lambda: Content(count=count, classes=CLASSES, records=_records(split, count, fit.size)),
+        content=lambda: Content(count=count, classes=CLASSES, records=_records(split, count, size)),
     )
 
 
@@ -88,7 +88,7 @@ def _records(split: Split, count: int, size: int) -> Iterator[Record]:
         stop = min(start + CHUNK, count)
         images = render(values[start:stop], classes[start:stop], _noise(split, start, stop, size), size)
         for row, image in enumerate(images, start):
-            yield Record(f"{split}/{row}", int(classes[row]), lambda image=image: image)
+            yield Record(f"{split}/{row}", lambda image=image, label=int(classes[row]): (image, label))
 
 
 def _noise(split: Split, start: int, stop: int, size: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from PIL import Image
 from covary.errors import InputError
 
 Split = Literal["train", "test"]
+HeldOut = Literal["never", "labelled", "always"]
 Pixels = np.ndarray | Image.Image | bytes | Path  # uint8 (h, w, 3), an opened image, a file's bytes, a file
 
 HELD_OUT = 0.2  # the share of each class kept for testing where a source has no test split of its own
@@ -21,11 +22,10 @@ HELD_OUT = 0.2  # the share of each class kept for testing where a source has no
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image of a source: its name, its label (−1: none), and a function that reads it (called in a thread)."""
+    """One image: its name, and a function (called in a thread) that reads its pixels and its label (−1: none)."""
 
     name: str
-    label: int
-    read: Callable[[], Pixels]
+    read: Callable[[], tuple[Pixels, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Source:
     name: str
     identity: str
     content: Callable[[], Content]
-    held_out: Literal["never", "labelled", "always"] = "never"
+    held_out: HeldOut = "never"
 
 
 def held_out(names: Sequence[str], labels: np.ndarray | None) -> np.ndarray:

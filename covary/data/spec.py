@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from covary.errors import InputError, did_you_mean
 
 
-def options(spec: str, *, allowed: tuple[str, ...]) -> Mapping[str, str]:
-    """Return the options of a SPEC such as ``shapes:n=20000``; InputError for one that is not allowed."""
-    _, _, rest = spec.partition(":")
+def parse(spec: str, *, allowed: tuple[str, ...]) -> tuple[str, Mapping[str, str]]:
+    """Return name and options of a SPEC such as ``shapes:n=20000``; InputError for an option that is not allowed."""
+    name, _, rest = spec.partition(":")
     found = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if key not in allowed or not equals or not value:
-            known = ", ".join(f"{name}=…" for name in allowed) or "none"
+            known = ", ".join(f"{option}=…" for option in allowed)
             raise InputError(
                 f"'{part}' is not an option of the data '{spec}' (options: {known}).{did_you_mean(key, allowed)}"
             )
         found[key] = value
-    return found
+    return name, found
 
 
 def positive(spec: str, key: str, value: str) -> int:

@@ -16,6 +16,7 @@ from covary.evaluation.linear import LinearOptions
 from covary.evaluation.result import Result, check_writable, write
 from covary.evaluation.source import resolve
 from covary.evaluation.tasks import TASKS, Measurable, choose
+from covary.nets.resnet import Stem
 from covary.version import __version__, commit
 
 
@@ -26,14 +27,14 @@ def evaluate(
     task: str | Sequence[str] = "all",
     out: str | Path | None = None,
     encoder: str | None = None,
-    stem: str | None = None,
+    stem: Stem | None = None,
     prefix: str = "",
     ignore: Sequence[str] = (),
     image_size: int | None = None,
     mean: RGB | None = None,
     std: RGB | None = None,
-    knn: KnnOptions = KnnOptions(),
-    linear: LinearOptions = LinearOptions(),
+    knn: KnnOptions | None = None,
+    linear: LinearOptions | None = None,
     device: str = "auto",
     batch_size: int = 256,
     root: str | Path | None = None,
@@ -52,7 +53,7 @@ def evaluate(
                  run folder go to its ``results/TASK-DATA.json``, those of other sources into no file.
     image_size:  pixels; None takes the source's own, else the native size of the images.
     mean, std:   of the channels, for values in [0, 1]; None takes the source's own, else those of the images.
-    knn, linear: options of the tasks.
+    knn, linear: options of the tasks; their defaults where None.
     device:      auto, cpu or cuda; of the encoder and of the tasks.
     batch_size:  images that the encoder sees at once.
     root, cache: where data sets and image stores lie (``data.load``).
@@ -103,8 +104,8 @@ def evaluate(
         test_labels=_labels(test, place),
         classes=classes,
         seed=seed,
-        knn=knn,
-        linear=linear,
+        knn=knn or KnnOptions(),
+        linear=linear or LinearOptions(),
     )
     images = (
         f"{features[0].shape[1]} features of images at {size} px (shorter side, bicubic; centre crop), "

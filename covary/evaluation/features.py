@@ -1,4 +1,4 @@
-"""Features of the images of a store: the encoder as it is used, in evaluation mode, without gradient or augmentation."""
+"""Features of the images of a store: encoder in evaluation mode, no gradient, no augmentation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ def extract(
     batch_size: int = 256,
     rows: Tensor | None = None,
 ) -> Tensor:
-    """Return the features of images: float32 (n, D) on the CPU, what the encoder gives for ``(image / 255 - mean) / std``.
+    """Return float32 (n, D) on the CPU: what the encoder gives for ``(image / 255 - mean) / std``.
 
     The encoder works in evaluation mode on ``device``; mode and device of its parts are put back afterwards.
 
@@ -44,14 +44,10 @@ def extract(
 def _forward(encoder: nn.Module, images: Tensor) -> Tensor:
     try:
         features = encoder(images)
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise InputError(
-                f"Images of shape {tuple(images.shape)} do not fit into memory; lower batch_size."
-            ) from error
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, ValueError, AssertionError) as error:  # networks refuse a size in any of these ways
+        advice = "lower batch_size" if isinstance(error, torch.OutOfMemoryError) else "check image_size"
         raise InputError(
-            f"The encoder cannot take images of shape {tuple(images.shape)} ({reason}); check image_size."
+            f"The encoder cannot take images of shape {tuple(images.shape)} ({_first_line(error)}); {advice}."
         ) from error
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
         kind = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
@@ -74,3 +70,7 @@ def _evaluating(encoder: nn.Module, device: torch.device) -> Iterator[None]:
         for module, training in modes:
             module.training = training
         encoder.to(home)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

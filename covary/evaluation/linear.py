@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covary.errors import InputError
+from covary.errors import InputError, did_you_mean
 from covary.evaluation.logistic import minimise, predict
-from covary.evaluation.metrics import Metric, accuracy, check
+from covary.evaluation.metrics import METRICS, Metric, accuracy, check
 from covary.keyed import permutation
 
 
@@ -38,6 +38,11 @@ class LinearOptions:
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no fit can be made with."""
+        if self.metric not in METRICS:
+            raise InputError(
+                f"linear metric is '{self.metric}'; expected {' or '.join(METRICS)}."
+                f"{did_you_mean(self.metric, METRICS)}"
+            )
         low, high = self.penalty_range
         if self.penalties < 1:
             raise InputError(f"linear penalties is {self.penalties}; expected 1 or more.")

@@ -166,7 +166,7 @@ def with_constant(features: Tensor) -> Tensor:
 def _principal_axes(x: Tensor) -> Tensor:
     """Return V (K, min(n, K)), orthonormal columns that span the rows of x; x V has orthogonal columns.
 
-    W = W V V^T at the minimum, since what is orthogonal to all rows only costs penalty: no dimension that matters is lost.
+    At the minimum W = W V V^T, since a part of W that is orthogonal to all rows of x only costs penalty.
     """
     return torch.linalg.svd(torch.linalg.qr(x, mode="r").R, full_matrices=False).Vh.mT
 

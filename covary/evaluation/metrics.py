@@ -1,7 +1,7 @@
 """Accuracies of predicted classes, and what every protocol asks of the features that it is given."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from covary.errors import InputError
 
 Metric = Literal["top1", "mean_per_class"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True)

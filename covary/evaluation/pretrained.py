@@ -9,6 +9,7 @@ from torch import nn
 from covary.errors import InputError, did_you_mean
 from covary.evaluation.features import RGB
 from covary.nets import build_encoder
+from covary.nets.resnet import Stem
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def from_timm(name: str) -> Pretrained:
     if importlib.util.find_spec("timm") is None:
         raise InputError(f"'timm:{name}' needs timm; install it with: pip install 'covary[timm]'.")
     import timm
-    import timm.data
+    from timm.data.config import resolve_model_data_config
 
     if not timm.is_model(name):
         raise InputError(f"timm has no model '{name}'.{did_you_mean(name, timm.list_models())}")
@@ -38,7 +39,7 @@ def from_timm(name: str) -> Pretrained:
         model = timm.create_model(name, pretrained=True, num_classes=0)
     except (OSError, RuntimeError) as error:
         raise _unavailable(f"timm:{name}", error) from error
-    config = timm.data.resolve_model_data_config(model)
+    config = resolve_model_data_config(model)
     return Pretrained(model, config["input_size"][-1], config["mean"], config["std"])
 
 
@@ -65,7 +66,7 @@ def from_torchvision(spec: str) -> Pretrained:
     return Pretrained(_headless(name, model), preset.crop_size[0], _rgb(preset.mean), _rgb(preset.std))
 
 
-def architecture(name: str, *, stem: str | None) -> nn.Module:
+def architecture(name: str, *, stem: Stem | None) -> nn.Module:
     """Return an encoder with random weights: ``torchvision:NAME``, or any name that ``nets.build_encoder`` knows.
 
     stem: of a ResNet of ``build_encoder``; its default where None.
@@ -89,7 +90,7 @@ def _check_torchvision_name(name: str) -> None:
 
 
 def _headless(name: str, model: nn.Module) -> nn.Module:
-    """Replace the last linear layer, which is the classifier of every torchvision model that has one, by an identity."""
+    """Replace the last linear layer, the classifier of every torchvision model that has one, by an identity."""
     linear = [place for place, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise InputError(f"'torchvision:{name}' has no linear classifier, hence no features before it.")

@@ -14,6 +14,7 @@ from covary.evaluation.features import RGB
 from covary.evaluation.pretrained import architecture, from_timm, from_torchvision
 from covary.evaluation.weights import load_file
 from covary.keyed import derive
+from covary.nets.resnet import Stem
 from covary.rundir import RunDir
 
 SCHEMES = ("timm", "torchvision", "untrained")
@@ -37,11 +38,22 @@ class Source:
     run: RunDir | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """What an evaluation needs to know of a run, by the names of run.json."""
+
+    encoder: str
+    stem: Stem
+    size: int
+    mean: RGB
+    std: RGB
+
+
 def resolve(
     source: str | Path | nn.Module,
     *,
     encoder: str | None = None,
-    stem: str | None = None,
+    stem: Stem | None = None,
     prefix: str = "",
     ignore: Sequence[str] = (),
     seed: int = 0,
@@ -79,7 +91,7 @@ def resolve(
     path = Path(source).expanduser()
     if path.is_dir():
         _refuse(options, "a run folder")
-        return replace(_trained(RunDir(path)), name=str(source))
+        return replace(_of_finished_run(RunDir(path)), name=str(source))
     if not path.is_file():
         raise InputError(
             f"'{source}' is no run folder, weights file, {', '.join(f'{s}:NAME' for s in SCHEMES)}."
@@ -92,7 +104,7 @@ def resolve(
     return Source(name=str(source), encoder=network)
 
 
-def _trained(folder: RunDir) -> Source:
+def _of_finished_run(folder: RunDir) -> Source:
     """Return the encoder of a finished run."""
     built = _of_run(folder)
     if not folder.encoder_file.is_file():
@@ -122,23 +134,16 @@ def _of_run(folder: RunDir) -> Source:
         raise InputError(f"{folder.path} is no run folder: {folder.run_file.name} is missing.")
     try:
         run, augment = content["run"], content["run"]["augment"]
-        encoder, stem, size, mean, std = (
-            run["encoder"],
-            run["stem"],
-            augment["size"],
-            augment["mean"],
-            augment["std"],
-        )
+        keys = {"encoder": run["encoder"], "stem": run["stem"]} | {k: augment[k] for k in ("size", "mean", "std")}
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder.run_file} is damaged: it says nothing of {error}.") from error
-    place = str(folder.run_file)
-    name = config.from_json(str, encoder, where=f"{place}: encoder")
+    trained = config.from_json(_Trained, keys, where=str(folder.run_file))
     return Source(
         name=str(folder.path),
-        encoder=architecture(name, stem=config.from_json(str, stem, where=f"{place}: stem")),
-        image_size=config.from_json(int, size, where=f"{place}: augment.size"),
-        mean=config.from_json(RGB, mean, where=f"{place}: augment.mean"),
-        std=config.from_json(RGB, std, where=f"{place}: augment.std"),
+        encoder=architecture(trained.encoder, stem=trained.stem),
+        image_size=trained.size,
+        mean=trained.mean,
+        std=trained.std,
         run=folder,
     )
 

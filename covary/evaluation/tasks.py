@@ -88,11 +88,11 @@ def _linear(given: Measurable) -> Measured:
             "steps": sum(result.steps),
             "not_converged": result.not_converged,
         },
-        protocol="logistic regression, sum of cross-entropies + lambda |W|^2 with the bias, L-BFGS to a relative gap of "
-        f"{options.tolerance:g} in at most {options.max_steps} steps; lambda from {options.penalties} in "
+        protocol="logistic regression, sum of cross-entropies + lambda |W|^2 with the bias, L-BFGS to a relative gap "
+        f"of {options.tolerance:g} in at most {options.max_steps} steps; lambda from {options.penalties} in "
         f"[{low:g}, {high:g}] by {options.metric} on {validation} of the training images "
-        f"({options.validation:g} of each class, seed {given.seed}), fitted on {train}, then on all {train + validation}; "
-        f"{test} test images",
+        f"({options.validation:g} of each class, seed {given.seed}), fitted on {train}, then on all "
+        f"{train + validation}; {test} test images",
     )
 
 

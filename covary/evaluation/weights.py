@@ -70,8 +70,8 @@ def _unpickle(path: Path) -> object:
             f"{path} holds more than tensors, or is damaged; rebuilding it could run code, so it is refused. "
             "Save the state dict alone, best as .safetensors."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # damaged bytes break the reader in ways that it does not name
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path} is no readable weights file ({reason}).") from error
 
 
