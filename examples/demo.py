@@ -16,7 +16,7 @@ def main(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     run = covary.pretrain(recipe="demo", out=out)
     trained = covary.evaluate(run, data="shapes", task=["knn", "linear"])
-    untrained = covary.evaluate("untrained:resnet8", data="shapes", task=["knn", "linear"], image_size=32, stem="cifar")
+    untrained = covary.evaluate(f"untrained:{run}", data="shapes", task=["knn", "linear"])
 
     table = rich.table.Table(title="accuracy on held-out shapes (12 classes)")
     for column in ("encoder", "kNN", "linear"):
