@@ -1,6 +1,8 @@
 """Images and numbers to views: the pure half of the augmentation."""
 
+import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -14,13 +16,6 @@ CHUNK_BYTES = 2 * 2**20  # views processed together on a CPU, so that they stay 
 ORDERS = torch.tensor([[JITTER.index(name) for name in order] for order in JITTER_ORDERS])
 
 
-def make_views(batch: Batch, recipe: Recipe, *, seed: int) -> Views:
-    """Make the views of a batch; rows are partners where the recipe aligns anything."""
-    params = sample(recipe, seed=seed, epoch=batch.epoch, positions=batch.positions, sizes=batch.sizes)
-    images = torch.stack([apply(batch.images, view, recipe, sizes=batch.sizes) for view in params])
-    return Views(images=images, params=params.to(images.device), partners=bool(recipe.aligned))
-
-
 def boxes(params: Tensor, sizes: Tensor) -> Tensor:
     """Return the crop boxes in pixels, int64 (b, 4): top, left, height, width, within images of ``sizes`` (b, 2)."""
     fractions = params[:, COLUMNS["crop"]].double() * sizes.repeat(1, 2)
@@ -29,29 +24,56 @@ def boxes(params: Tensor, sizes: Tensor) -> Tensor:
     return torch.cat([corner.minimum(sizes - sides), sides], dim=1)
 
 
+def make_views(batch: Batch, recipe: Recipe, *, seed: int) -> Views:
+    """Make the views of a batch; rows are partners where the recipe aligns anything."""
+    params = sample(recipe, seed=seed, epoch=batch.epoch, positions=batch.positions, sizes=batch.sizes)
+    images = apply(batch.images, params, recipe, sizes=batch.sizes)
+    return Views(images=images, params=params.to(images.device), partners=bool(recipe.aligned))
+
+
 def apply(images: Tensor, params: Tensor, recipe: Recipe, *, sizes: Tensor | None = None) -> Tensor:
-    """Make one view of each image: crop and flip, quarter turn, rotation, jitter, grayscale, blur, solarize, normalize.
+    """Make views: crop and flip, quarter turn, rotation, jitter, grayscale, blur, solarize, normalize, in this order.
 
     images: uint8 (b, 3, h, w), or float in [0, 1], on any device.
-    params: float32 (b, P), columns as in ``recipe.COLUMNS``; best on the CPU, as the numbers steer which rows are
-            touched.
+    params: float32 (v, b, P), columns as in ``recipe.COLUMNS``; best on the CPU, as they steer which rows are touched.
     sizes:  int64 (b, 2) on the CPU, height and width of each image inside (h, w); None where they fill it.
-    Returns float32 (b, 3, s, s), normalised. The result is a function of the arguments alone.
+    Returns float32 (v, b, 3, s, s), normalised, without gradient.
+
+    A view is a function of its image and its numbers alone: the rest of the batch and the number of threads change no
+    bit of it. On a CPU, chunks of views are shared out among threads that run their operations alone; a thread that
+    waits for others at every one of some hundred short operations stands still on a busy machine.
     """
     b, _, h, w = images.shape
     params = params.cpu()
     if sizes is None:
         sizes = torch.tensor([h, w]).expand(b, 2)
-    view_bytes = 3 * recipe.size**2 * torch.float32.itemsize
-    chunk = max(1, CHUNK_BYTES // view_bytes) if images.device.type == "cpu" else b
-    views = torch.empty(b, 3, recipe.size, recipe.size, device=images.device)
-    for start in range(0, b, chunk):
+    views = torch.empty(len(params), b, 3, recipe.size, recipe.size, device=images.device)
+    on_cpu = images.device.type == "cpu"
+    chunk = max(1, CHUNK_BYTES // views[0, :1].nbytes) if on_cpu else b
+
+    def fill(view: int, start: int) -> None:
         rows = slice(start, start + chunk)
-        views[rows] = _apply(images[rows], params[rows], recipe, sizes[rows])
+        with torch.inference_mode():
+            views[view, rows] = _make_view(images[rows], params[view, rows], sizes[rows], recipe)
+
+    places = list(itertools.product(range(len(params)), range(0, b, chunk)))
+    _for_each(fill, places, threads=torch.get_num_threads() if on_cpu else 1)
     return views
 
 
-def _apply(images: Tensor, params: Tensor, recipe: Recipe, sizes: Tensor) -> Tensor:
+def _for_each(function: Callable[[int, int], None], places: list[tuple[int, int]], *, threads: int) -> None:
+    """Call the function at each place, in threads that run torch's operations alone."""
+    if threads == 1:
+        for place in places:
+            function(*place)
+        return
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for done in [pool.submit(function, *place) for place in places]:
+            done.result()
+    torch.set_num_threads(threads)  # with which later threads start; the pool's have set it to 1
+
+
+def _make_view(images: Tensor, params: Tensor, sizes: Tensor, recipe: Recipe) -> Tensor:
     """Make one view of each image of a chunk."""
     size, kernel = recipe.size, recipe.blur.kernel
     turn, angle, gray, sigma, threshold = (

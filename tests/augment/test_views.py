@@ -82,7 +82,7 @@ def test_chain_equals_torchvision(recipe, mixed):
 
 def test_float_images_give_the_views_of_uint8_images():
     batch = batch_of()
-    params = make_views(batch, EVERYTHING, seed=1).params[0]
+    params = make_views(batch, EVERYTHING, seed=1).params
     views = [
         apply(images, params, EVERYTHING, sizes=batch.sizes) for images in (batch.images, batch.images.float() / 255)
     ]
@@ -95,20 +95,47 @@ def test_replaying_the_numbers_gives_the_bits_and_touches_no_argument():
     views = make_views(batch, EVERYTHING, seed=1)
     params = views.params.clone()
     torch.manual_seed(123)
-    replayed = torch.stack([apply(batch.images, view, EVERYTHING, sizes=batch.sizes) for view in views.params])
-    assert torch.equal(replayed, views.images)
+    assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), views.images)
     assert torch.equal(params, views.params)
     assert torch.equal(images, batch.images)
 
 
-def test_a_view_depends_on_its_own_image_and_numbers_only(monkeypatch):
+@pytest.fixture
+def two_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_view_depends_on_its_own_image_and_numbers_only(monkeypatch, two_threads):
     batch = batch_of()
-    params = make_views(batch, EVERYTHING, seed=1).params[0]
+    params = make_views(batch, EVERYTHING, seed=1).params
     whole = apply(batch.images, params, EVERYTHING, sizes=batch.sizes)
     some = torch.tensor([40, 3, 17])
-    assert torch.equal(apply(batch.images[some], params[some], EVERYTHING, sizes=batch.sizes[some]), whole[some])
+    part = apply(batch.images[some], params[:1, some], EVERYTHING, sizes=batch.sizes[some])
+    assert torch.equal(part, whole[:1, some])
     monkeypatch.setattr(views_module, "CHUNK_BYTES", 1)
     assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), whole)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), whole)
+
+
+def test_an_error_in_a_thread_reaches_the_caller(monkeypatch, two_threads):
+    monkeypatch.setattr(views_module, "CHUNK_BYTES", 1)
+    batch = batch_of(b=4)
+    params = make_views(batch, PAPER, seed=1).params
+    with pytest.raises(RuntimeError):
+        apply(batch.images[:, :2], params, PAPER, sizes=batch.sizes)
+
+
+def test_views_can_be_trained_on_and_made_in_inference_mode():
+    batch = batch_of(b=4)
+    views = make_views(batch, PAPER, seed=1).images
+    assert not views.is_inference()
+    with torch.inference_mode():
+        assert torch.equal(make_views(batch, PAPER, seed=1).images, views)
 
 
 def test_padding_is_never_seen():
