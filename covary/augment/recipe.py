@@ -39,7 +39,6 @@ ENDS = tuple(itertools.accumulate(WIDTHS.values()))
 COLUMNS: Mapping[str, slice] = MappingProxyType(
     {name: slice(end - width, end) for (name, width), end in zip(WIDTHS.items(), ENDS, strict=True)}
 )
-WIDTH = ENDS[-1]
 
 
 @dataclass(frozen=True, kw_only=True)

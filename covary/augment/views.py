@@ -20,7 +20,7 @@ def boxes(params: Tensor, sizes: Tensor) -> Tensor:
     """Return the crop boxes in pixels, int64 (b, 4): top, left, height, width, within images of ``sizes`` (b, 2)."""
     fractions = params[:, COLUMNS["crop"]].double() * sizes.repeat(1, 2)
     corner, sides = fractions.round().long().split(2, dim=1)
-    sides = sides.clamp_min(1).minimum(sizes)
+    sides = sides.clamp_min(1)
     return torch.cat([corner.minimum(sizes - sides), sides], dim=1)
 
 

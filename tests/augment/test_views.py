@@ -1,6 +1,7 @@
 """The whole chain: against torchvision row by row, pure, independent of the rest of the batch."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -117,9 +118,14 @@ def test_a_view_depends_on_its_own_image_and_numbers_only(monkeypatch, two_threa
     assert torch.equal(part, whole[:1, some])
     monkeypatch.setattr(views_module, "CHUNK_BYTES", 1)
     assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), whole)
-    assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
     assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), whole)
+
+
+def test_threads_begun_later_may_use_as_many_threads_as_before(two_threads):
+    make_views(batch_of(b=4), PAPER, seed=1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
 
 
 def test_an_error_in_a_thread_reaches_the_caller(monkeypatch, two_threads):
@@ -163,6 +169,12 @@ def test_boxes_are_those_drawn_and_lie_in_their_images():
         assert (box[:, :2] + box[:, 2:] <= batch.sizes).all()
         drawn = params[:, COLUMNS["crop"]] * batch.sizes.repeat(1, 2)
         assert (box - drawn).abs().max() <= (1.01 if aligned else 1e-4)
+
+
+def test_a_box_whose_sides_round_up_stays_in_its_image():
+    params = torch.zeros(2, 15)
+    params[:, COLUMNS["crop"]] = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.9, 0.95, 0.05, 0.05]])
+    assert boxes(params, torch.tensor([[3, 4], [4, 4]])).tolist() == [[1, 2, 2, 2], [3, 3, 1, 1]]
 
 
 def test_partners_of_one_image_differ_by_unaligned_operations_only():
