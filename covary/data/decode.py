@@ -84,7 +84,7 @@ def _from_floats(values: np.ndarray) -> np.ndarray:
 
 def _stretched(values: np.ndarray) -> np.ndarray:
     low, high = values.min(), values.max()
-    return np.rint((values - low) * (255 / max(high - low, np.finfo(np.float64).tiny))).astype(np.uint8)
+    return np.rint((values - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)
 
 
 _SCALED: dict[str, Callable[[np.ndarray], np.ndarray]] = {

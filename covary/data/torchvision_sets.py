@@ -1,12 +1,11 @@
 """Known data sets: torchvision downloads and reads them; sets without official splits are read as folders."""
 
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import torchvision.datasets
 
 from covary.data import folder as folders
 from covary.data.lock import locked
@@ -138,7 +137,7 @@ def _records(part: str, data: Any) -> Iterator[Record]:
 
 def _obtain(spec: str, known: OfficialSplits | ClassFolders, part: Part, root: Path) -> Any:
     """Open one part of a set with torchvision's class; download it where it is not there."""
-    make = getattr(torchvision.datasets, known.cls)
+    make = getattr(importlib.import_module("torchvision.datasets"), known.cls)  # seconds to import: only when needed
     place = root / known.below
     try:
         return make(place, **part)
