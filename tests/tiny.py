@@ -25,9 +25,9 @@ def tiny_views(rows: int, *, seed: int = 0, partners: bool = True, params: Tenso
 def tiny_method(name: str, *, seed: int = 0, **fields: float) -> AbstractMethod:
     """A method with small layers, weights by the seed."""
     torch.manual_seed(seed)
-    layers = {"head_hidden": 7, "embedding": 5}
+    layers = {"head_hidden": 16, "embedding": 5}
     config = {
         "simclr": lambda: SimCLR(**{**layers, **fields}),
-        "stl": lambda: STL(**{**layers, "code": 4, "code_hidden": 8, "head_trans_hidden": 6, **fields}),
+        "stl": lambda: STL(**{**layers, "code": 4, "code_hidden": 12, "head_trans_hidden": 14, **fields}),
     }[name]()
     return config.build(tiny_encoder(), FEATURES).double()

@@ -1,6 +1,7 @@
 """The linear hypernetwork: a transformation code chooses the matrix that moves the features."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -51,8 +52,9 @@ class _Contract(torch.autograd.Function):
         ctx.save_for_backward(t, y, weight)
         h = weight.view(y.shape[1], -1)
         moved = torch.zeros_like(y)
-        for i, columns in _slices(t, y):
-            moved.addmm_(_outer(y[:, i], t), h[:, columns].T)
+        for i, columns, scratch in _slices(t, y):
+            outer = torch.mul(y[:, i, None], t[:, None], out=scratch)
+            moved.addmm_(outer.flatten(1), h[:, columns].T)
         return moved
 
     @staticmethod
@@ -61,20 +63,21 @@ class _Contract(torch.autograd.Function):
         t, y, weight = ctx.saved_tensors
         h = weight.view(y.shape[1], -1)
         grad_t, grad_y, grad_h = torch.zeros_like(t), torch.empty_like(y), torch.empty_like(h)
-        for i, columns in _slices(t, y):
-            torch.mm(grad.T, _outer(y[:, i], t), out=grad_h[:, columns])
-            p = (grad @ h[:, columns]).unflatten(1, (-1, t.shape[1]))
-            grad_y[:, i] = torch.einsum("bik,bk->bi", p, t)
-            grad_t += torch.einsum("bik,bi->bk", p, y[:, i])
+        for i, columns, scratch in _slices(t, y):
+            outer = torch.mul(y[:, i, None], t[:, None], out=scratch)
+            torch.mm(grad.T, outer.flatten(1), out=grad_h[:, columns])
+            p = torch.mm(grad, h[:, columns], out=scratch.flatten(1)).view_as(scratch)
+            grad_y[:, i] = torch.bmm(p, t.unsqueeze(2)).squeeze(2)
+            grad_t += torch.bmm(y[:, None, i], p).squeeze(1)
         return grad_t, grad_y, grad_h.view_as(weight)
 
 
-def _outer(y: Tensor, t: Tensor) -> Tensor:
-    return (y.unsqueeze(2) * t.unsqueeze(1)).flatten(1)
-
-
-def _slices(t: Tensor, y: Tensor) -> list[tuple[slice, slice]]:
-    """Return slices of i with the columns i * K + k of H that belong to them."""
+def _slices(t: Tensor, y: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield slices of i, the columns i K + k of H that belong to each, and scratch memory (b, len(i), K), reused."""
     (b, k), d = t.shape, y.shape[1]
-    step = max(1, CHUNK // max(1, b * k))
-    return [(slice(i, min(i + step, d)), slice(i * k, min(i + step, d) * k)) for i in range(0, d, step)]
+    step = min(d, max(1, CHUNK // max(1, b * k)))
+    memory = t.new_empty(b * step * k)
+    for start in range(0, d, step):
+        stop = min(start + step, d)
+        scratch = memory[: b * (stop - start) * k].view(b, stop - start, k)
+        yield slice(start, stop), slice(start * k, stop * k), scratch
