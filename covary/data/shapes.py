@@ -16,32 +16,32 @@ from covary.data import spec as grammar
 from covary.data.sdf import SHAPES
 from covary.data.source import Content, Record, Source, Split
 
-VERSION = 1  # raise it when an image changes
+VERSION = 2  # raise it when an image changes
 COUNT = {"train": 10_000, "test": 2_000}
 SIZE = 32  # the side of an image where none is asked for
 CHUNK = 250  # images rendered at once
 
 CLASSES = tuple(SHAPES)
 TURN = 2 * np.pi
-CHROMA = 0.16  # amplitude of hue's three cosines around the luma
+CHROMA = 0.1  # amplitude of hue's three cosines around the luma
 
 # Factor: the interval it is uniform on. Lengths are in sides of the image, angles in radians, lumas in [0, 1].
 FACTORS: dict[str, tuple[float, float]] = {
     "x": (0.0, 1.0),  # of the shape's centre; brought to where the whole shape is inside the image
     "y": (0.0, 1.0),
-    "scale": (0.3, 0.48),  # square root of the shape's area
-    "rotation": (0.0, TURN),
+    "scale": (0.36, 0.5),  # square root of the shape's area
+    "rotation": (-TURN / 12, TURN / 12),
     "hue": (0.0, TURN),
     "contrast": (-0.4, 0.4),  # luma of the shape minus the background's; its magnitude is kept above 0.2
     "background_hue": (0.0, TURN),
-    "background_luma": (0.4, 0.6),
-    "gradient": (0.0, 0.3),  # change of luma across the image
+    "background_luma": (0.42, 0.58),
+    "gradient": (0.0, 0.15),  # change of luma across the image
     "gradient_angle": (0.0, TURN),
-    "stripes": (0.0, 0.1),  # amplitude
+    "stripes": (0.0, 0.04),  # amplitude
     "stripes_frequency": (1.0, 6.0),  # periods across the image
     "stripes_angle": (0.0, TURN),
     "stripes_phase": (0.0, TURN),
-    "noise": (0.0, 0.1),  # the most a pixel is lighter or darker by
+    "noise": (0.0, 0.04),  # the most a pixel is lighter or darker by
 }
 REACH = 0.97  # no shape of area 1 reaches farther from its centroid
 LEAST_CONTRAST = 0.2

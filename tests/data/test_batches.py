@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import picture, write
 
 from covary.data import Batches, Fit, ImageStore, batches, load
 from covary.errors import InputError
 from covary.keyed import permutation
 from covary.types import Batch
-from pictures import picture, write
 
 CPU = torch.device("cpu")
 
@@ -93,7 +93,9 @@ def test_an_epoch_can_be_entered_at_any_step(store: ImageStore, residence: str) 
 @settings(max_examples=20, deadline=None)
 @given(batch_size=st.integers(1, 50), epoch=st.integers(0, 1000))
 def test_an_epoch_shows_no_image_twice(uniform: ImageStore, batch_size: int, epoch: int) -> None:
-    rows = np.concatenate([batch.positions for batch in Batches(uniform, batch_size=batch_size, seed=0, device=CPU).epoch(epoch)])
+    rows = np.concatenate(
+        [batch.positions for batch in Batches(uniform, batch_size=batch_size, seed=0, device=CPU).epoch(epoch)]
+    )
     assert len(set(rows.tolist())) == len(rows) == 50 // batch_size * batch_size
 
 

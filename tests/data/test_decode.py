@@ -4,11 +4,11 @@ import zlib
 
 import numpy as np
 import pytest
+from pictures import encoded, picture
 from PIL import Image
 
 from covary.data import decode as rules
 from covary.data.decode import BACKGROUND, decode
-from pictures import encoded, picture
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -106,9 +106,7 @@ def png16(values: np.ndarray) -> bytes:
     height, width, _ = values.shape
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
 def test_16_bit_rgb_png_loses_its_low_byte_and_is_not_clipped() -> None:

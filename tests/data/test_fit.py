@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import picture
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as T
 
 from covary.data import Fit
 from covary.errors import InputError
-from pictures import picture
 
 sides = st.integers(1, 90)
 

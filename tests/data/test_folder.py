@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import class_folders, picture, write
 
 from covary.data import Fit, ImageStore, load, native_size
 from covary.data.folder import list_images
 from covary.data.source import held_out
 from covary.errors import InputError
-from pictures import class_folders, picture, write
 
 
 def stored(root: Path, split: str = "train", **options: object) -> ImageStore:
@@ -122,7 +122,8 @@ def test_other_and_hidden_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["with space.png", "ünïcödé 猫.png", "new\nline.png", "UPPER.PNG", "two.dots.jpeg", os.fsdecode(b"\xff.png")]
+    "name",
+    ["with space.png", "ünïcödé 猫.png", "new\nline.png", "UPPER.PNG", "two.dots.jpeg", os.fsdecode(b"\xff.png")],
 )
 def test_names_of_all_kinds(tmp_path: Path, name: str) -> None:
     try:

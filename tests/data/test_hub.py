@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import class_folders, encoded, picture
 
 from covary.data import Fit, ImageStore, load, native_size
 from covary.errors import InputError
-from pictures import class_folders, encoded, picture
 
 datasets = pytest.importorskip("datasets", reason="needs the data extra")
 
@@ -49,7 +49,7 @@ def test_parquet_with_words_as_labels_and_no_test_split(tmp_path: Path) -> None:
 def test_no_images(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "x" / "train.parquet")
-    with pytest.raises(InputError, match="has no column of images .columns: text."):
+    with pytest.raises(InputError, match=r"has no column of images .columns: text."):
         stored(tmp_path, f"hf:{tmp_path / 'x'}")
 
 
@@ -70,5 +70,5 @@ def test_offline(tmp_path: Path, spec: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_name_is_needed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'hf:' names no data set; write hf:NAME"):
         stored(tmp_path, "hf:")
-    with pytest.raises(InputError, match="'confg=a' is not an option .* Did you mean 'config'?"):
+    with pytest.raises(InputError, match=r"'confg=a' is not an option .* Did you mean 'config'?"):
         stored(tmp_path, "hf:x:confg=a")

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import encoded, picture, write
 
 from covary.data import Fit, ImageStore, load, native_size, source
 from covary.errors import InputError
-from pictures import encoded, picture, write
 
 pa = pytest.importorskip("pyarrow", reason="needs the data extra")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the data extra")
@@ -93,17 +93,19 @@ def test_paths_and_plain_bytes(tmp_path: Path) -> None:
 
 
 def test_a_missing_image_is_a_broken_one(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "x" / "train.parquet", table([*rows(list(range(20))), {"bytes": None, "path": None}], None))
+    write_parquet(
+        tmp_path / "x" / "train.parquet", table([*rows(list(range(20))), {"bytes": None, "path": None}], None)
+    )
     assert stored(tmp_path / "x").skipped == (("train.parquet:20", "ValueError: the file is empty"),)
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     root = tmp_path / "x"
     write_parquet(root / "test.parquet", table(rows([0]), None))
-    with pytest.raises(InputError, match="has no train.parquet"):
+    with pytest.raises(InputError, match=r"has no train.parquet"):
         stored(root)
     write_parquet(root / "train.parquet", pa.table({"text": ["a"]}))
-    with pytest.raises(InputError, match="has no image column .columns: text.; expected 'image'"):
+    with pytest.raises(InputError, match=r"has no image column .columns: text.; expected 'image'"):
         stored(root)
     write_parquet(root / "train.parquet", table(rows([0]), [5], features=FEATURES))
     with pytest.raises(InputError, match="has the label 5, which is none of its 2 classes"):
@@ -129,7 +131,9 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [("coil20", 20, 660, 340), ("omniglot_small", 242, 3388, 1452), ("flowers5", 5, 725, 300)],
 )
 def test_real_sets(shared_data: Path, tmp_path: Path, name: str, classes: int, train: int, test: int) -> None:
-    stores = [load(str(shared_data / name), split=part, fit=Fit.evaluate(16), cache=tmp_path) for part in ("train", "test")]
+    stores = [
+        load(str(shared_data / name), split=part, fit=Fit.evaluate(16), cache=tmp_path) for part in ("train", "test")
+    ]
     assert [len(store) for store in stores] == [train, test]
     for store in stores:
         assert store.canvas(range(len(store))) == (16, 16)

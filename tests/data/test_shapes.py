@@ -8,9 +8,11 @@ from covary.data import Fit, load, native_size, normalization, shapes
 from covary.data.sdf import SHAPES
 
 
-def drawn(name: str, *, size: int = 64, rotation: float = 0.0, x: float = 0.5, y: float = 0.5, scale: float = 0.45) -> np.ndarray:
+def drawn(
+    name: str, *, size: int = 64, rotation: float = 0.0, x: float = 0.5, y: float = 0.5, scale: float = 0.45
+) -> np.ndarray:
     """A black shape on a plain mid-grey background: float (size, size), the red channel."""
-    values = {factor: 0.0 for factor in shapes.FACTORS}
+    values = dict.fromkeys(shapes.FACTORS, 0.0)
     values |= {"x": x, "y": y, "scale": scale, "rotation": rotation, "background_luma": 0.5, "contrast": -0.4}
     image = shapes.render(
         np.array([list(values.values())]),
@@ -87,12 +89,12 @@ def test_default_counts_sizes_classes_and_disjoint_splits(tmp_path: Path) -> Non
 
 
 def test_the_same_pixels_on_every_machine(tmp_path: Path) -> None:
-    """Golden, from this code at VERSION 1: change VERSION with it."""
+    """Golden, from this code : change VERSION with it."""
     store = load("shapes:n=100", split="train", fit=Fit.train(32), cache=tmp_path)
     assert store.fingerprint == FINGERPRINT
 
 
-FINGERPRINT = ""
+FINGERPRINT = "4253665fd997fbd17dd43ff0698575aa"
 
 
 def test_factors_are_known_and_in_range() -> None:
@@ -125,7 +127,9 @@ def test_pixels_and_colours_do_not_give_the_class_away(tmp_path: Path) -> None:
     images = [store.images(range(len(store)))[0].numpy() for store in (train, test)]
     thumbnails = [part.reshape(len(part), 3, 16, 2, 16, 2).mean(axis=(3, 5)).reshape(len(part), -1) for part in images]
     histograms = [
-        np.stack([np.bincount(image.reshape(3, -1)[channel] // 16, minlength=16) for image in part for channel in range(3)])
+        np.stack(
+            [np.bincount(image.reshape(3, -1)[channel] // 16, minlength=16) for image in part for channel in range(3)]
+        )
         .reshape(len(part), -1)
         .astype(np.float64)
         for part in images

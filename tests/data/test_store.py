@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pictures import class_folders, encoded, picture, write
 
 from covary.data import Fit, ImageStore, build, load
 from covary.errors import InputError
-from pictures import class_folders, encoded, picture, write
 
 FIT = Fit.train(32)
 
@@ -160,9 +160,10 @@ def test_an_interrupted_build_leaves_nothing(images: Path, cache: Path, monkeypa
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(build, "_sync", interrupted)
-        load(str(images), split="train", fit=FIT, cache=cache)
+        with pytest.raises(KeyboardInterrupt):
+            load(str(images), split="train", fit=FIT, cache=cache)
     assert [path.suffix for path in (cache / "stores").iterdir()] == [".lock"]
     assert len(load(str(images), split="train", fit=FIT, cache=cache)) == 5
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import encoded, picture
 
 from covary.data import Fit, ImageStore, load, native_size
 from covary.data.tar import braces
 from covary.errors import InputError
-from pictures import encoded, picture
 
 
 def shard(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:
@@ -71,7 +71,9 @@ def test_splits_by_pattern_and_by_holding_out(tmp_path: Path) -> None:
 
 
 def test_samples_without_an_image_and_dots_in_names(tmp_path: Path) -> None:
-    shard(tmp_path / "s.tar", {"a.txt": b"x", "b.b.png": encoded(picture(0)), "c.PNG": encoded(picture(1)), "c.cls": b"4"})
+    shard(
+        tmp_path / "s.tar", {"a.txt": b"x", "b.b.png": encoded(picture(0)), "c.PNG": encoded(picture(1)), "c.cls": b"4"}
+    )
     store = stored(tmp_path, "s.tar")
     assert store.names == ("s.tar/c",)
     assert store.labels.tolist() == [4]
@@ -93,7 +95,7 @@ def test_braces(pattern: str, words: list[str]) -> None:
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no tar shard matches '.*none-.*' for the train split"):
+    with pytest.raises(InputError, match=r"no tar shard matches '.*none-.*' for the train split"):
         stored(tmp_path, "none-{0..3}.tar")
     path = shard(tmp_path / "s.tar", samples(range(3)))
     path.write_bytes(path.read_bytes()[:700])

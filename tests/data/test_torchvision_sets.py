@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import class_folders, picture, write
 from PIL import Image
 
 from covary.data import Fit, ImageStore, load, native_size
 from covary.data.imagenet100 import WNIDS
 from covary.data.torchvision_sets import SETS
 from covary.errors import InputError
-from pictures import class_folders, picture, write
 
 Maker = Callable[[Path], None]
 
@@ -125,7 +125,9 @@ def cars(root: Path) -> None:
         for index in range(len(labels)):
             write(folder / f"cars_{name}" / f"{index}.jpg", picture(index + 10 * (name == "test")))
         rows = np.array([(f"{index}.jpg", label) for index, label in enumerate(labels)], dtype=kind)
-        place = folder / "devkit" / "cars_train_annos.mat" if name == "train" else folder / "cars_test_annos_withlabels.mat"
+        place = (
+            folder / "devkit" / "cars_train_annos.mat" if name == "train" else folder / "cars_test_annos_withlabels.mat"
+        )
         savemat(place, annotations=rows)
     savemat(folder / "devkit" / "cars_meta.mat", class_names=np.array(["AM General Hummer", "Acura RL"], dtype=object))
 
@@ -150,7 +152,9 @@ def sun397(root: Path) -> None:
 def small_copies_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a file's presence for its checksum, and let nothing reach a network."""
     for module in ("cifar", "stl10", "svhn", "flowers102"):
-        monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda path, md5=None: os.path.isfile(path))
+        monkeypatch.setattr(
+            f"torchvision.datasets.{module}.check_integrity", lambda path, md5=None: os.path.isfile(path)
+        )
 
     def offline(*_: object, **__: object) -> None:
         raise urllib.error.URLError("Name or service not known")
@@ -231,7 +235,9 @@ def test_names_of_classes(tmp_path: Path) -> None:
 def test_a_changed_file_builds_another_store(tmp_path: Path) -> None:
     cifar100(tmp_path)
     before = stored(tmp_path, "cifar100", "train").fingerprint
-    pickled(tmp_path / "cifar-100-python" / "train", {"data": arrays(range(2), 32).reshape(2, -1), "fine_labels": [1, 2]})
+    pickled(
+        tmp_path / "cifar-100-python" / "train", {"data": arrays(range(2), 32).reshape(2, -1), "fine_labels": [1, 2]}
+    )
     assert stored(tmp_path, "cifar100", "train").fingerprint != before
 
 
@@ -252,7 +258,7 @@ def test_the_kind_of_network_error_is_named(tmp_path: Path) -> None:
 
 def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cifar10 is not in .*file"):
+    with pytest.raises(InputError, match=r"cifar10 is not in .*file"):
         load("cifar10", split="train", fit=Fit.train(32), root=tmp_path / "file", cache=tmp_path / "cache")
 
 
@@ -306,7 +312,7 @@ def test_imagenet100_that_is_not_there_or_not_whole(tmp_path: Path) -> None:
     imagenet(tmp_path / "imagenet", WNIDS.split()[:97])
     with pytest.raises(InputError, match=f"lacks 3 of 100 classes .*such as {WNIDS.split()[97]}"):
         stored(tmp_path, "imagenet100", "train")
-    with pytest.raises(InputError, match="the class list .*none.txt cannot be read"):
+    with pytest.raises(InputError, match=r"the class list .*none.txt cannot be read"):
         stored(tmp_path, f"imagenet100:classes={tmp_path / 'none.txt'}", "train")
     text(tmp_path / "one.txt", "n1")
     with pytest.raises(InputError, match=r"names 1 class\(es\); expected two or more"):
