@@ -5,6 +5,7 @@ a checkpoint. This file imports nothing heavy, so that ``covary --help`` is quic
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -51,5 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def complain(message: str) -> None:
-    """Print one line on standard error, whatever the message holds."""
-    print(f"covary: {' '.join(message.split())}", file=sys.stderr)
+    """Print one line on standard error, whatever the message holds.
+
+    Of the processes that a launcher starts on a machine only the first prints: a mistake is told once a machine.
+    """
+    if os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0":
+        print(f"covary: {' '.join(message.split())}", file=sys.stderr)
