@@ -128,7 +128,12 @@ REFUSED: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]
         (*FOLDER, "data", "--batch-size", "2"),
         ("batch size 2", "1 image", "data"),
     ),
-    ("batch of one", nothing, ("pretrain", *SHAPES, *QUICK, "--out", "out", "--method", "simclr", "--batch-size", "1"), ("batch_size is 1", "at least 2")),
+    (
+        "batch of one",
+        nothing,
+        ("pretrain", *SHAPES, *QUICK, "--out", "out", "--method", "simclr", "--batch-size", "1"),
+        ("batch_size is 1", "at least 2"),
+    ),
     ("batch above the data", nothing, (*RUN, "--batch-size", "32"), ("batch size 32", "16 images", "at most 16")),
     ("odd batch of partners", nothing, (*RUN, "--batch-size", "7"), ("batch_size is 7", "a multiple of 2", "partners")),
     ("partners share nothing", nothing, (*RUN, "--augment.aligned"), ("augment.aligned is empty", "crop jitter")),
@@ -151,7 +156,12 @@ REFUSED: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]
     ("cache cannot be written", nothing, (*FOLDER, "shapes:n=9", "--cache", "/proc/x"), ("/proc/x", "COVARY_CACHE")),
     ("no package wandb", nothing, (*RUN, "--tracking.wandb", "x"), ("wandb", "install covary[track]")),
     ("source unknown", nothing, ("evaluate", "runs/none", *ON_SHAPES), ("'runs/none' is no run folder, weights file",)),
-    ("folder without a run", lambda: images("data", 1), ("evaluate", "data", *ON_SHAPES), ("data is no run folder", "run.json")),
+    (
+        "folder without a run",
+        lambda: images("data", 1),
+        ("evaluate", "data", *ON_SHAPES),
+        ("data is no run folder", "run.json"),
+    ),
     ("weights without a name", weights, ("evaluate", "w.safetensors", *ON_SHAPES), ("w.safetensors", "encoder")),
     (
         "weights of another network",
@@ -165,8 +175,18 @@ REFUSED: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]
         ("evaluate", "text.safetensors", *ON_SHAPES, "--encoder", "resnet8"),
         ("text.safetensors is no readable safetensors file",),
     ),
-    ("weights of no kind", weights, ("evaluate", "weights.txt", *ON_SHAPES, "--encoder", "resnet8"), ("expected .safetensors",)),
-    ("task unknown", nothing, ("evaluate", "untrained:resnet8", *ON_SHAPES, "--task", "kn"), ("'kn'", "Did you mean 'knn'?")),
+    (
+        "weights of no kind",
+        weights,
+        ("evaluate", "weights.txt", *ON_SHAPES, "--encoder", "resnet8"),
+        ("expected .safetensors",),
+    ),
+    (
+        "task unknown",
+        nothing,
+        ("evaluate", "untrained:resnet8", *ON_SHAPES, "--task", "kn"),
+        ("'kn'", "Did you mean 'knn'?"),
+    ),
     ("no source", nothing, ("evaluate", "--data", "shapes"), ("SOURCE is missing",)),
     (
         "no labels",
@@ -292,7 +312,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(finished: Path, capsys
 def test_an_unfinished_run_is_no_source(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(finished, "out")
     Path("out/encoder.safetensors").unlink()
-    assert_holds(refusal(("evaluate", "out", *ON_SHAPES), capsys), ("out is not finished", "run its pretrain command again"))
+    assert_holds(
+        refusal(("evaluate", "out", *ON_SHAPES), capsys), ("out is not finished", "run its pretrain command again")
+    )
 
 
 def test_a_network_too_large_for_the_memory_is_said(capsys: pytest.CaptureFixture[str]) -> None:

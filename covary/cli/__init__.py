@@ -52,9 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def complain(message: str) -> None:
-    """Print one line on standard error, whatever the message holds.
-
-    Of the processes that a launcher starts on a machine only the first prints: a mistake is told once a machine.
-    """
-    if os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0":
+    """Print one line on standard error, whatever the message holds."""
+    if speaks():
         print(f"covary: {' '.join(message.split())}", file=sys.stderr)
+
+
+def speaks() -> bool:
+    """Return whether this process is the first that a launcher started on this machine, or there is no launcher.
+
+    Others stay silent, so that a mistake is told once a machine: some mistakes are those of one machine alone.
+    """
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"

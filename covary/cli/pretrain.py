@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 import tyro
 
 from covary import dist
-from covary.cli import complain
+from covary.cli import complain, speaks
 from covary.cli.parse import asks_help, parse, peek
 from covary.errors import InputError, did_you_mean
 from covary.methods import METHODS
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     except TrainingError as error:
         complain(str(error))
         return 1
-    if dist.is_main():
+    if speaks():
         print(folder)
     return 0
 
