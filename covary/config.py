@@ -75,7 +75,7 @@ def _parse_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
         (only,) = (k for k in kinds if k is not type(None))
         return _parse(only, value, where)
     name = value.get("name") if isinstance(value, dict) else None
-    if name not in members:
+    if not isinstance(name, str) or name not in members:
         raise InputError(
             f"{where}.name is {name!r}; expected one of {', '.join(members)}.{did_you_mean(str(name), members)}"
         )

@@ -44,9 +44,9 @@ def preview(run: Run, out: Path, *, device: torch.device, root: Path | None, cac
     run = run.resolved(device)
     folder = RunDir(out)
     folder.create()
+    parameters, state, activations = _count(run)
     store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache)
     batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence="auto")
-    parameters, state, activations = _count(run)
     return Preview(
         images=len(store),
         steps_per_epoch=batches.steps_per_epoch,

@@ -72,6 +72,11 @@ class Run:
                 f"batch_size is {self.batch_size}; expected a multiple of {rows * self.accumulate}"
                 f"{' (partners come in twos)' if rows == 2 else ''} for accumulate {self.accumulate}."
             )
+        if self.batch_size < 2 * self.accumulate:
+            raise InputError(
+                f"batch_size is {self.batch_size}; expected at least {2 * self.accumulate} for accumulate "
+                f"{self.accumulate}: an image is contrasted with another."
+            )
         if self.optim.warmup_epochs > self.epochs:
             raise InputError(
                 f"optim.warmup_epochs is {self.optim.warmup_epochs:g}; expected at most epochs ({self.epochs})."

@@ -131,7 +131,10 @@ class RunDir:
             raise InputError(f"{self.run_file} cannot be read ({error}); restore it or give another --out.") from error
         schema = content.get("schema") if isinstance(content, dict) else None
         if schema != SCHEMA:
-            raise InputError(f"{self.run_file} has schema {schema!r}; this version reads {SCHEMA}.")
+            raise InputError(f"{self.run_file} has schema {schema!r}; this version reads {SCHEMA}. Give another --out.")
+        for part in ("run", "environment"):
+            if not isinstance(content.get(part), dict):
+                raise InputError(f"{self.run_file} is damaged: '{part}' is missing; restore it or give another --out.")
         return content
 
     def write_run(self, run: dict[str, Any], environment: dict[str, Any]) -> None:

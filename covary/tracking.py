@@ -1,6 +1,7 @@
 """What a run tells while it runs: metrics.jsonl, a progress bar, and TensorBoard or Weights & Biases on request."""
 
 import contextlib
+import importlib.util
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,15 @@ class TrackingConfig:
     """Also write TensorBoard event files into the run folder (needs tensorboard)."""
     wandb: str | None = None
     """Also log to this Weights & Biases project (needs wandb)."""
+
+    def check(self) -> None:
+        """Raise InputError unless every package that is asked for is installed."""
+        wanted = {"tensorboard": self.tensorboard, "wandb": self.wandb is not None}
+        for package, asked in wanted.items():
+            if asked and importlib.util.find_spec(package) is None:
+                raise InputError(
+                    f"--tracking.{package} needs the package {package}; install covary[track] or leave the option out."
+                )
 
 
 class Tracker:
@@ -149,10 +159,8 @@ class Tracker:
         self._clock += time.perf_counter() - start
 
     def _open_tensorboard(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise InputError("--tensorboard needs the package tensorboard; install covary[track].") from error
+        from torch.utils.tensorboard import SummaryWriter
+
         writer = SummaryWriter(folder / "tensorboard")
 
         def write(step: int, values: dict[str, float]) -> None:
@@ -163,10 +171,8 @@ class Tracker:
         self._closers.append(writer.close)
 
     def _open_wandb(self, project: str, folder: Path, run: dict[str, Any]) -> None:
-        try:
-            import wandb  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise InputError("--wandb needs the package wandb; install covary[track].") from error
+        import wandb  # pyright: ignore[reportMissingImports]
+
         session = wandb.init(project=project, dir=folder, name=folder.name, id=folder.name, resume="allow", config=run)
         self._sinks.append(lambda step, values: session.log(values, step=step))
         self._closers.append(session.finish)

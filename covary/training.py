@@ -1,14 +1,12 @@
 """Pretraining: read from top to bottom and you know what a run does."""
 
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,22 +24,17 @@ from covary.recipes import start_run
 from covary.run import Precision, Preset, Run, Stem, environment
 from covary.rundir import RunDir, write_tensors
 from covary.state import restore_state, state_tensors
+from covary.stop import Interrupted, Stop, stop_signals
 from covary.tracking import Meter, Tracker, TrackingConfig
 from covary.types import Views
+
+T = TypeVar("T")
 
 COLLAPSED = 0.2  # spread of features under which a run is called collapsed; healthy runs lie near 1
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line that says why and what to change."""
-
-
-class Interrupted(Exception):
-    """A signal stopped the run after a checkpoint; the same command continues it."""
-
-    def __init__(self, signum: int, step: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name} at step {step}; run the same command to continue")
-        self.signum = signum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,21 +120,28 @@ def train(run: Run, out: Path, session: Session = Session()) -> Path:
     """Train a run into the folder ``out``, or continue it there; return the folder.
 
     Raises InputError: the input is wrong, or the folder holds another run. TrainingError: loss or gradient is not
-    finite. Interrupted: a signal asked for a stop; a checkpoint was written.
+    finite, memory or disk is full. Interrupted: a signal asked for a stop; a checkpoint was written.
     """
     folder = RunDir(out)
-    with dist.processes(session.device) as device:
+    session.tracking.check()
+    with dist.processes(session.device) as device, ExitStack() as held:
         run = run.resolved(device)
         run.check_world(dist.world_size())
-        if dist.is_main():
-            folder.create()
-        with folder.lock() if dist.is_main() else nullcontext():
+
+        def claim() -> None:
+            if dist.is_main():
+                folder.create()
+                held.enter_context(folder.lock())
+
+        dist.main_first(claim)
+        with _memory(run):
             _train(run, folder, session, device)
     return out
 
 
 def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> None:
     saved = _check_same_run(run, folder)
+    method, optimizer = build(run, device)
     store = dist.main_first(
         lambda: load(run.data, split="train", fit=Fit.train(run.augment.size), root=session.root, cache=session.cache)
     )
@@ -154,10 +154,9 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         rank=dist.rank(),
         world=dist.world_size(),
     )
-    method, optimizer = build(run, device)
-    _check_same_images(saved, store)
+    _check_same_images(saved, store, folder)
     if saved:
-        torch.set_num_threads(saved["environment"]["threads"])
+        torch.set_num_threads(_recorded(saved, "threads", int, folder))
     elif dist.is_main():
         folder.write_run(
             config.to_json(run),
@@ -184,10 +183,12 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     )
     for line in damaged:
         tracker.say(line)
+    if damaged and not checkpoint:
+        tracker.say("no checkpoint is whole: starting anew")
     tracker.say(f"{len(store):,} images, {total:,} steps ({batches.steps_per_epoch} an epoch); {batches.reason}")
     if step:
         tracker.say(f"continuing after step {step:,}")
-    with tracker, _stop_signals() as stop:
+    with tracker, stop_signals() as stop:
         _loop(run, session, folder, device, batches, method, optimizer, tracker, stop, step=step, total=total)
     if dist.is_main():
         write_tensors(folder.encoder_file, method.encoder.state_dict())
@@ -213,7 +214,7 @@ def _loop(
     method: AbstractMethod,
     optimizer: torch.optim.Optimizer,
     tracker: Tracker,
-    stop: "_Stop",
+    stop: Stop,
     *,
     step: int,
     total: int,
@@ -265,7 +266,7 @@ def _loop(
             if save_now:
                 if dist.is_main():
                     with tracker.pause():
-                        folder.save_checkpoint(step, state_tensors(method, optimizer), {"epoch": epoch})
+                        _save(folder, step, epoch, method, optimizer)
                 saved_at = time.monotonic()
             if stop_now:
                 raise Interrupted(stop.signum or signal.SIGTERM, step)
@@ -293,31 +294,29 @@ def _parts(views: Views, count: int) -> Iterator[Views]:
         yield Views(images=views.images[:, part], params=views.params[:, part], partners=views.partners)
 
 
-class _Stop:
-    """A signal to stop, noted by the handler and acted on between two steps."""
-
-    signum: int | None = None
-
-    def note(self, signum: int, frame: FrameType | None) -> None:
-        """Note the signal; a second SIGINT interrupts at once."""
-        if signum == signal.SIGINT and self.signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signum = signum
+def _save(folder: RunDir, step: int, epoch: int, method: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    try:
+        folder.save_checkpoint(step, state_tensors(method, optimizer), {"epoch": epoch})
+    except OSError as error:
+        raise TrainingError(
+            f"The checkpoint of step {step} cannot be written to {folder.path} ({error.strerror}). "
+            "The one before it is whole: make room, then run the same command to continue."
+        ) from error
 
 
 @contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    previous = [signal.signal(signum, stop.note) for signum in signals]
+def _memory(run: Run) -> Iterator[None]:
+    """Turn what the allocators of CPU and GPU answer when memory is full into the line that helps."""
     try:
-        yield stop
-    finally:
-        for signum, handler in zip(signals, previous, strict=True):
-            signal.signal(signum, handler)
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise TrainingError(
+                f"The memory is too small for batches of {run.batch_size // run.accumulate} images of "
+                f"{run.augment.size} px with {run.encoder}; lower --batch-size, raise --accumulate, or take a smaller "
+                "--encoder or head; --dry-run shows what a run needs."
+            ) from error
+        raise
 
 
 def _every(count: int, step: int) -> bool:
@@ -328,6 +327,7 @@ def _check_same_run(run: Run, folder: RunDir) -> dict[str, Any] | None:
     """Return what ``run.json`` holds, or None in a new folder; refuse a folder of another configuration."""
     saved = folder.read_run()
     if saved:
+        config.from_json(Run, saved["run"], where=f"{folder.run_file}: run")
         changed = config.differences(saved["run"], config.to_json(run))
         if changed:
             raise InputError(
@@ -337,12 +337,24 @@ def _check_same_run(run: Run, folder: RunDir) -> dict[str, Any] | None:
     return saved
 
 
-def _check_same_images(saved: dict[str, Any] | None, store: ImageStore) -> None:
-    if saved and saved["environment"]["fingerprint"] != store.fingerprint:
+def _check_same_images(saved: dict[str, Any] | None, store: ImageStore, folder: RunDir) -> None:
+    if saved and _recorded(saved, "fingerprint", str, folder) != store.fingerprint:
         raise InputError(
-            f"The images of {store.name} have changed since the run began ({saved['environment']['images']:,} images "
-            f"then, {len(store):,} now, or other content); restore them, or give another --out."
+            f"The images of {store.name} have changed since the run began "
+            f"({_recorded(saved, 'images', int, folder):,} images then, {len(store):,} now, or other content); "
+            "restore them, or give another --out."
         )
+
+
+def _recorded(saved: dict[str, Any], name: str, kind: type[T], folder: RunDir) -> T:
+    """Return what ``run.json`` says of the environment that the run began in."""
+    value = saved["environment"].get(name)
+    if not isinstance(value, kind):
+        raise InputError(
+            f"{folder.run_file} is damaged: environment.{name} is {value!r}, expected {kind.__name__}; "
+            "restore it or give another --out."
+        )
+    return value
 
 
 def _not_finite(step: int, values: dict[str, float], lr: float, folder: RunDir) -> str:

@@ -5,6 +5,7 @@ a checkpoint. This file imports nothing heavy, so that ``covary --help`` is quic
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -52,4 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def complain(message: str) -> None:
     """Print one line on standard error, whatever the message holds."""
-    print(f"covary: {' '.join(message.split())}", file=sys.stderr)
+    if speaks():
+        print(f"covary: {' '.join(message.split())}", file=sys.stderr)
+
+
+def speaks() -> bool:
+    """Return whether this process is the first that a launcher started on this machine, or there is no launcher.
+
+    Others stay silent, so that a mistake is told once a machine: some mistakes are those of one machine alone.
+    """
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"

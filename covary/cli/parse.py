@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -13,8 +14,17 @@ from covary.errors import InputError
 
 T = TypeVar("T")
 
+_MISSING = "Missing from"
 _SUGGESTION = "Perhaps you meant:"
 _ASIDES = (_SUGGESTION, "For full helptext", "Argument helptext")
+_HELP_COLUMNS = "110"  # of the help text where there is no terminal
+_ONE_LINE_COLUMNS = "10000"  # so that a complaint is not wrapped within a path
+_REWORDED = {
+    r"Error parsing (--\S+): invalid literal for int\(\) with base 10: (.+)": r"\1 is \2; expected a whole number.",
+    r"Error parsing (--\S+): could not convert string to float: (.+)": r"\1 is \2; expected a number.",
+    r"Error parsing [^\s-]\S*: (.+)": r"\1",  # the words of a dataclass that refused its values
+    r"Unrecognized options: (.+)": lambda found: f"Unknown option: {found[1].replace(',', '')}.",
+}
 
 
 def parse(kind: type[T], argv: Sequence[str], *, prog: str, description: str, default: Any = None) -> T:
@@ -24,7 +34,7 @@ def parse(kind: type[T], argv: Sequence[str], *, prog: str, description: str, de
     """
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint), _wide():
+        with contextlib.redirect_stderr(complaint), _columns(argv):
             return tyro.cli(
                 kind,
                 args=argv,
@@ -40,35 +50,63 @@ def parse(kind: type[T], argv: Sequence[str], *, prog: str, description: str, de
 
 
 def peek(argv: Sequence[str], option: str) -> str | None:
-    """Return the value given to an option, the last one where it is repeated."""
+    """Return the value given to an option, the last one where it is repeated; ``_`` in its name stands for ``-``."""
     value = None
     for index, word in enumerate(argv):
-        if word == option and index + 1 < len(argv):
+        name, equals, rest = word.partition("=")
+        if name.replace("_", "-") != option:
+            continue
+        if equals:
+            value = rest
+        elif index + 1 < len(argv):
             value = argv[index + 1]
-        elif word.startswith(option + "="):
-            value = word[len(option) + 1 :]
     return value
 
 
+def asks_help(argv: Sequence[str]) -> bool:
+    """Return whether help is asked for."""
+    return "-h" in argv or "--help" in argv
+
+
 def one_line(box: str) -> str:
-    """Return tyro's boxed complaint without frame and help text, with the first option that it suggests."""
-    lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
-    lines = [line for line in lines if line.strip("─")]
-    complaint = list(itertools.takewhile(lambda line: not line.startswith(_ASIDES), lines))
-    if _SUGGESTION in lines[:-1]:
-        option = lines[lines.index(_SUGGESTION) + 1].split()[0]
-        complaint.append(f"Did you mean {option}?")
-    return " ".join(complaint)
+    """Return tyro's complaint, boxed or, where the terminal has no such signs, ruled, as one line in our words.
+
+    Without help text; with the first option that tyro suggests.
+    """
+    lines = _inside(box)
+    words = [line.strip() for line in lines]
+    if words and words[0].startswith(_MISSING):
+        items = itertools.takewhile(lambda line: not line.startswith(_ASIDES), lines[1:])
+        names = [item.split()[0] for item in items if re.match(r" {4}\S", item)]
+        return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing; there is no default."
+    complaint = " ".join(itertools.takewhile(lambda line: not line.startswith(_ASIDES), words))
+    for pattern, reworded in _REWORDED.items():
+        complaint = re.sub(f"^{pattern}$", reworded, complaint)
+    if _SUGGESTION in words[:-1]:
+        option = words[words.index(_SUGGESTION) + 1].split()[0].rstrip(",")
+        complaint += f" Did you mean {option}?"
+    return complaint
+
+
+def _inside(box: str) -> list[str]:
+    """Return the lines in a frame of tyro's, indented as they are there."""
+    lines = box.splitlines()
+    framed = [line[2:].rstrip("│ ") for line in lines if line.startswith("│")]
+    return [line for line in framed or [line[2:].rstrip() for line in lines[2:]] if line.strip(" ─-")]
 
 
 @contextlib.contextmanager
-def _wide() -> Iterator[None]:
-    """Let tyro format for the terminal's width, at least 80 columns, also where there is no terminal."""
+def _columns(argv: Sequence[str]) -> Iterator[None]:
+    """Let tyro format help for the terminal, and a complaint without breaking a line."""
     before = os.environ.get("COLUMNS")
-    if before is None:
-        os.environ["COLUMNS"] = "110"
+    if not asks_help(argv):
+        os.environ["COLUMNS"] = _ONE_LINE_COLUMNS
+    elif before is None:
+        os.environ["COLUMNS"] = _HELP_COLUMNS
     try:
         yield
     finally:
         if before is None:
-            del os.environ["COLUMNS"]
+            os.environ.pop("COLUMNS", None)
+        else:
+            os.environ["COLUMNS"] = before

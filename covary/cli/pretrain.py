@@ -8,8 +8,8 @@ from typing import Annotated, get_args
 import tyro
 
 from covary import dist
-from covary.cli import complain
-from covary.cli.parse import parse, peek
+from covary.cli import complain, speaks
+from covary.cli.parse import asks_help, parse, peek
 from covary.errors import InputError, did_you_mean
 from covary.methods import METHODS
 from covary.preview import configuration, preview
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     except TrainingError as error:
         complain(str(error))
         return 1
-    if dist.is_main():
+    if speaks():
         print(folder)
     return 0
 
@@ -60,10 +60,9 @@ def main(argv: Sequence[str]) -> int:
 def _options(argv: Sequence[str]) -> Options:
     """Parse twice: recipe, method, preset, data and image size decide what all other options default to."""
     data, recipe, method = (peek(argv, option) for option in ("--data", "--recipe", "--method"))
-    asks_help = "-h" in argv or "--help" in argv
     preset = _preset(peek(argv, "--preset") or "paper")
     run = start_run(
-        data="shapes" if asks_help and not (data or recipe) else data,
+        data="shapes" if asks_help(argv) and not (data or recipe) else data,
         recipe=recipe,
         method=method or "stl",
         preset=preset,
