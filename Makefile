@@ -4,16 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check docs bench clean
+.PHONY: setup demo test check clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "covary needs Python 3.11 or newer; call make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
 	touch $@
+
+# Where venv has no pip of its own (Debian without python3-venv), the system's pip or uv fills the environment.
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "covary needs Python 3.11 or newer; call make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv 2>/dev/null \
+	  || $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check uv \
+	  || uv pip install --quiet --python $(BIN)/python uv \
+	  || { echo "$(PYTHON) brings no pip; install one of pip, python3-venv (Debian), uv, and run make again" >&2; exit 1; }
 
 demo: setup
 	$(BIN)/python examples/demo.py

@@ -15,7 +15,7 @@ LARS_TRUST = 0.001  # You et al. 2017 (arXiv 1708.03888), eq. 6; the value of th
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """How parameters move. The defaults are the paper's (appendix E.1)."""
+    """Optimiser and learning rate. The defaults are the paper's (appendix E.1)."""
 
     name: Literal["sgd", "adamw", "lars"] = "sgd"
     """sgd (momentum), adamw, or lars (SGD whose step is scaled per tensor by weight norm / gradient norm)."""

@@ -1,7 +1,6 @@
 """What a run would be, without training it: configuration, steps, parameters, memory, the first batch as a picture."""
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +10,14 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 from covary import config
-from covary.augment import make_views
+from covary.augment import COLUMNS, make_views
 from covary.data import Batches, Fit, load
 from covary.draw.batch import first_batch
 from covary.run import Run
 from covary.rundir import RunDir
 from covary.types import Views
 
-SHOWN = 12  # images in the picture
+SHOWN = 8  # images in the picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +106,15 @@ def _draw(run: Run, batches: Batches, folder: RunDir) -> Path:
     ]
     mean, std = (np.array(values, dtype=np.float32) for values in (run.augment.mean, run.augment.std))
     pixels = views.images[:, :count].permute(0, 1, 3, 4, 2).float().cpu().numpy() * std + mean
+    shared = f"partners share {', '.join(run.augment.aligned)}; all else is drawn for each image"
     figure = first_batch(
         images,
         pixels.clip(0, 1),
+        views.params[:, :count, COLUMNS["crop"]].cpu().numpy(),
         partners=views.partners,
-        title=f"{run.data}: partners share {', '.join(run.augment.aligned)}" if views.partners else run.data,
+        title=f"{run.data}: {shared if views.partners else 'every number is drawn for each image'}",
     )
     folder.figures.mkdir(exist_ok=True)
     path = folder.figures / "first-batch.png"
-    figure.savefig(path, dpi=max(100, math.ceil(run.augment.size * 1.2)))
+    figure.savefig(path, dpi=max(120, run.augment.size))
     return path

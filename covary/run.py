@@ -27,7 +27,7 @@ class Run:
     """Everything that decides the numbers of a run; saved whole in run.json and rebuilt exactly from it."""
 
     data: str
-    """SPEC of the images: shapes, a torchvision name, a folder, a folder with train.parquet, wds:PATTERN, hf:NAME."""
+    """Images: shapes, cifar10 and other torchvision sets, a folder of images or parquet files, wds:PATTERN, hf:NAME."""
     method: MethodConfig
     """What is learned."""
     augment: Recipe
@@ -35,18 +35,17 @@ class Run:
     encoder: str = "resnet18"
     """Encoder by name: resnet8, resnet18, resnet50, ..., timm:NAME."""
     stem: Stem = "auto"
-    """First layers of a ResNet: imagenet (7x7, stride 2, max pooling) or cifar (3x3, stride 1); auto is cifar up to
-    64 px, and saved as such."""
+    """First layers of a ResNet: imagenet (7x7, stride 2, pooling) or cifar (3x3, stride 1); auto: cifar up to 64 px."""
     epochs: int = 200
     """Passes over the images; the last incomplete batch of each is dropped."""
     batch_size: int = 256
-    """Images a step, over all processes."""
+    """Images of a step, of all processes together."""
     accumulate: int = 1
-    """Parts that a batch is split into, one after the other; each part is the negatives' pool of its own rows."""
+    """Parts of a batch that follow each other, to save memory; a part finds its negatives in itself alone."""
     optim: OptimConfig = OptimConfig()
-    """How parameters move."""
+    """Optimiser and learning rate."""
     precision: Precision = "auto"
-    """fp32, or bf16 autocast (losses stay fp32); auto is bf16 on a GPU and fp32 on a CPU, and saved as such."""
+    """fp32, or bf16 autocast with losses in fp32; auto: bf16 on a GPU, fp32 on a CPU."""
     compile: bool = False
     """Compile method and loss with torch.compile."""
     sync_batchnorm: bool = True

@@ -44,11 +44,11 @@ class Session:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes the GPU where there is one."""
     residence: Literal["auto", "resident", "streamed"] = "auto"
-    """Images resident on the device, or streamed with prefetch; auto takes resident when they fit."""
+    """Keep the images on the device, or stream them to it; auto keeps them where half of the free memory is enough."""
     root: Path | None = None
-    """Folder of downloaded sets; default $COVARY_DATA or ~/.cache/covary."""
+    """Folder of downloaded sets; default $COVARY_DATA or ~/.cache/covary/data."""
     cache: Path | None = None
-    """Folder of decoded image stores; default $COVARY_CACHE or ~/.cache/covary/stores."""
+    """Folder of decoded image stores; default $COVARY_CACHE or ~/.cache/covary."""
     checkpoint_minutes: float = 10.0
     """Minutes between checkpoints; one is also written at the end and on SIGTERM, SIGINT or SIGUSR1."""
     checkpoint_steps: int = 0

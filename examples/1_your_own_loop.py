@@ -28,7 +28,7 @@ def main() -> None:
             optimizer.zero_grad()
             terms["loss"].backward()
             optimizer.step()
-            print("  ".join(f"{name} {float(value):.3f}" for name, value in terms.items()))
+            print("  ".join(f"{name} {value.item():.3f}" for name, value in terms.items()))
 
 
 if __name__ == "__main__":

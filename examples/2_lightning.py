@@ -42,7 +42,7 @@ class LitSTL(lightning.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         terms = self.method(make_views(batch, self.recipe, seed=SEED))
-        self.log_dict({name: float(value) for name, value in terms.items()}, batch_size=BATCH)
+        self.log_dict({name: value.detach() for name, value in terms.items()}, batch_size=BATCH, prog_bar=True)
         return terms["loss"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -51,9 +51,7 @@ class LitSTL(lightning.LightningModule):
 
 def main() -> None:
     lightning.seed_everything(SEED)
-    trainer = lightning.Trainer(
-        max_epochs=2, accelerator="auto", logger=False, enable_checkpointing=False, enable_model_summary=False
-    )
+    trainer = lightning.Trainer(max_epochs=2, logger=False, enable_checkpointing=False)
     trainer.fit(LitSTL(), DataLoader(Epochs(), batch_size=None))
 
 

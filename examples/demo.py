@@ -3,12 +3,24 @@
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import rich.console
 import rich.table
 
 import covary
+from covary.evaluation.result import Result
+
+
+def table(rows: Mapping[str, Sequence[Result]]) -> rich.table.Table:
+    """Return a line for each encoder, with the top-1 accuracy of each of its results."""
+    shown = rich.table.Table(title="accuracy on held-out shapes (12 classes)")
+    for column in ("encoder", "kNN", "linear"):
+        shown.add_column(column)
+    for name, results in rows.items():
+        shown.add_row(name, *(f"{result.metrics['top1']:.1%}" for result in results))
+    return shown
 
 
 def main(out: Path) -> None:
@@ -17,14 +29,8 @@ def main(out: Path) -> None:
     run = covary.pretrain(recipe="demo", out=out)
     trained = covary.evaluate(run, data="shapes", task=["knn", "linear"])
     untrained = covary.evaluate(f"untrained:{run}", data="shapes", task=["knn", "linear"])
-
-    table = rich.table.Table(title="accuracy on held-out shapes (12 classes)")
-    for column in ("encoder", "kNN", "linear"):
-        table.add_column(column)
-    for name, results in (("untrained", untrained), ("STL, no labels", trained)):
-        table.add_row(name, *(f"{result.metrics['top1']:.1%}" for result in results))
     console = rich.console.Console()
-    console.print(table)
+    console.print(table({"untrained": untrained, "STL, no labels": trained}))
     console.print(f"{time.perf_counter() - start:.0f} s in all; the run is in {run}")
 
 

@@ -18,7 +18,7 @@ class Options:
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Run folder, weights file (with --encoder), timm:NAME, torchvision:NAME, untrained:NAME or untrained:RUN."""
     data: str
-    """SPEC of labelled images: shapes, cifar10, a folder with class folders, ..."""
+    """Labelled images: shapes, cifar10, a folder with class folders, ... (as for pretrain)."""
     task: tuple[str, ...] = ("all",)
     """knn, linear, several of them, or all."""
     out: Path | None = None
@@ -36,7 +36,7 @@ class Options:
     knn: KnnOptions = KnnOptions()
     linear: LinearOptions = LinearOptions()
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Where to compute; auto takes the GPU where there is one."""
     batch_size: int = 256
     """Images that the encoder sees at once."""
     root: Path | None = None

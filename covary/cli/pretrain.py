@@ -23,19 +23,19 @@ class Options:
     """Options of ``covary pretrain``: where to, what from, the run, the session."""
 
     out: Path
-    """Run folder; the same command again continues an interrupted run in it."""
+    """Run folder; the same command again continues an interrupted run there."""
     recipe: str | None
     """Start from a named recipe; other options override it."""
     method_name: Annotated[str, tyro.conf.arg(name="method")]
-    """Method; its own options follow as --method.OPTION."""
+    """stl or simclr; options of the method follow as --method.OPTION."""
     preset: Preset
-    """paper, or official_code where the authors' code differs from the paper."""
+    """Settings of the paper, or of its authors' code where the two differ."""
     image_size: int
-    """Height and width of the views in pixels; by default the images' own."""
+    """Height and width of the views in pixels; by default the images' own, at most 224."""
     run: Annotated[Run, tyro.conf.arg(name="")]
     session: Annotated[Session, tyro.conf.arg(name="")]
     dry_run: bool = False
-    """Print configuration, steps, parameters and memory, draw the first batch, train nothing."""
+    """Train nothing: print configuration, steps, parameters and memory, and draw the first batch."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -120,4 +120,4 @@ def _whole_number(option: str, text: str | None) -> int | None:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 2**20:,.0f} MB"
+    return f"{size / 1e6:,.0f} MB"
