@@ -18,6 +18,7 @@ class Setting:
     stem: Stem = "auto"
     batch_size: int = 256
     lr: float = 0.03
+    smallest_crop: float = 0.2
     hue: float = 0.1
     grayscale: float = 0.2
 
@@ -26,7 +27,15 @@ RECIPES: Mapping[str, Setting] = {
     # Small encoder on the embedded shapes: minutes on two CPU cores. Every shape has colours of its own, by which a
     # pair is told apart without a look at the shape: views keep any hue, and half of them none.
     "demo": Setting(
-        data="shapes", image_size=32, encoder="resnet8", stem="imagenet", epochs=12, lr=0.1, hue=0.5, grayscale=0.5
+        data="shapes",
+        image_size=32,
+        encoder="resnet8",
+        stem="imagenet",
+        epochs=8,
+        lr=0.1,
+        smallest_crop=0.5,
+        hue=0.5,
+        grayscale=0.5,
     ),
     # Small encoder on CIFAR-10 without a GPU.
     "cifar10-cpu": Setting(data="cifar10", image_size=32, encoder="resnet8", epochs=10, lr=0.06),
@@ -61,10 +70,11 @@ def start_run(
     run = default_run(
         data or setting.data, method=method, preset_name=preset, image_size=image_size or setting.image_size
     )
+    crop = replace(run.augment.crop, scale=(setting.smallest_crop, 1.0))
     jitter = replace(run.augment.jitter, hue=setting.hue)
     return replace(
         run,
-        augment=replace(run.augment, jitter=jitter, grayscale=setting.grayscale),
+        augment=replace(run.augment, crop=crop, jitter=jitter, grayscale=setting.grayscale),
         encoder=setting.encoder,
         stem=setting.stem,
         epochs=setting.epochs,
