@@ -27,7 +27,7 @@ class LinearHypernetwork(nn.Module):
     started as torch starts that layer: uniform in +-1/sqrt(K). There is no identity part: the first moved
     features are a random map.
 
-    Source: STL (arXiv 2501.08712) section 3.2, after SIE (arXiv 2302.10283).
+    Source: STL (arXiv 2501.08712) section 3, after SIE (arXiv 2302.10283).
     """
 
     def __init__(self, *, code_dim: int, features: int) -> None:
