@@ -223,15 +223,6 @@ def any_rank(flag: bool) -> bool:
     return bool(all_reduce_sum(torch.tensor(float(flag), device=_collective_device())).item())
 
 
-def broadcast_object(value: T) -> T:
-    """Return the main process's value in every process; the value must be picklable."""
-    if world_size() == 1:
-        return value
-    box = [value]
-    torch.distributed.broadcast_object_list(box, src=0, device=_collective_device())
-    return box[0]
-
-
 def barrier() -> None:
     """Wait until every process is here."""
     if world_size() > 1:
@@ -278,11 +269,6 @@ def wrap(module: nn.Module, device: torch.device) -> nn.Module:
         device_ids=[device.index] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
     )
-
-
-def unwrap(module: nn.Module) -> nn.Module:
-    """Return the module that ``wrap`` was given."""
-    return cast(nn.Module, module.module) if isinstance(module, DistributedDataParallel) else module
 
 
 def without_sync(module: nn.Module) -> contextlib.AbstractContextManager[None]:
