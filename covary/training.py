@@ -186,6 +186,9 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     if damaged and not checkpoint:
         tracker.say("no checkpoint is whole: starting anew")
     tracker.say(f"{len(store):,} images, {total:,} steps ({batches.steps_per_epoch} an epoch); {batches.reason}")
+    if store.skipped:
+        name, reason = store.skipped[0]
+        tracker.say(f"{len(store.skipped):,} images cannot be read and are left out, such as {name} ({reason})")
     if step:
         tracker.say(f"continuing after step {step:,}")
     with tracker, stop_signals() as stop:

@@ -309,6 +309,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(finished: Path, capsys
     assert Path("out/encoder.safetensors").read_bytes() == before
 
 
+def test_images_that_are_left_out_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    images("data", 19, empty=1)
+    assert main([*FOLDER, "data"]) == 0
+    said = capsys.readouterr().err
+    assert "1 images cannot be read and are left out, such as empty0.png (ValueError: the file is empty)\n" in said
+
+
 def test_an_unfinished_run_is_no_source(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(finished, "out")
     Path("out/encoder.safetensors").unlink()
