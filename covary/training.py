@@ -196,6 +196,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     if dist.is_main():
         write_tensors(folder.encoder_file, method.encoder.state_dict())
         write_tensors(folder.method_file, method.state_dict())
+    dist.barrier()  # where training returns, its files are there
 
 
 def build(run: Run, device: torch.device) -> tuple[AbstractMethod, torch.optim.Optimizer]:
