@@ -2,8 +2,8 @@
 
     python benchmarks/linear.py [--images 50000] [--tests 10000] [--features 128] [--classes 10] [--out FILE]
 
-Features are drawn: class centres and noise through a random layer and a ReLU, hence positive, correlated and of unequal
-scale, as after average pooling. The rival runs on
+Features are drawn: class centres and noise, whose j-th direction has standard deviation 1 / j, through a random layer
+and a ReLU; the spectrum of their covariance is near that of a random network's features of CIFAR-10. The rival runs on
 the subset with the settings of AugSelf's published evaluation: from the smallest penalty up, each fit from the last
 one's weights, strong Wolfe line search, in float64, at most 5000 iterations. It is helped: each of its fits stops as
 soon as it is within 1e-5 of our objective, relatively; the excess is how far it stayed above at worst. CPU seconds hold
@@ -37,11 +37,12 @@ LOOK = 20  # iterations of the rival between looks at its objective
 def draw(images: int, *, features: int, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return features (n, D) and labels (n,)."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(classes, 32, generator=generator)
-    layer = torch.randn(32, features, generator=generator) * torch.logspace(0, -1, features) / 32**0.5
+    spread = 1 / torch.arange(1, 513)
+    centres = torch.randn(classes, 512, generator=generator)
+    layer = torch.randn(512, features, generator=generator)
     labels = torch.randint(classes, (images,), generator=generator)
-    hidden = centres[labels] + 1.5 * torch.randn(images, 32, generator=generator)
-    return (hidden @ layer + 0.1).relu().to(device), labels.to(device)
+    hidden = (0.5 * centres[labels] + torch.randn(images, 512, generator=generator)) * spread
+    return (hidden @ layer).relu().to(device), labels.to(device)
 
 
 def one_after_the_other(x: Tensor, labels: Tensor, *, penalties: list[float], goals: Tensor, steps: int) -> Tensor:
