@@ -44,7 +44,6 @@ OWNERS = {
     "matplotlib": ("draw/",),
     "rich": ("tracking.py", "data/progress.py"),
     "pickle": ("evaluation/weights.py",),
-    "torchvision.datasets": ("data/",),
 }
 
 
