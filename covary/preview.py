@@ -35,7 +35,9 @@ class Preview:
     picture: Path
 
 
-def preview(run: Run, out: Path, *, device: torch.device, root: Path | None, cache: Path | None) -> Preview:
+def preview(
+    run: Run, out: Path, *, device: torch.device, root: Path | None, cache: Path | None, max_bad: float
+) -> Preview:
     """Decode the images, draw the first batch into ``figures/first-batch.png`` of the run folder, and count.
 
     Raises InputError as training would.
@@ -44,7 +46,7 @@ def preview(run: Run, out: Path, *, device: torch.device, root: Path | None, cac
     folder = RunDir(out)
     folder.create()
     parameters, state, activations = _count(run)
-    store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache)
+    store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache, max_bad=max_bad)
     batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence="auto")
     return Preview(
         images=len(store),

@@ -49,6 +49,8 @@ class Session:
     """Folder of downloaded sets; default $COVARY_DATA or ~/.cache/covary/data."""
     cache: Path | None = None
     """Folder of decoded image stores; default $COVARY_CACHE or ~/.cache/covary."""
+    max_bad: float = 0.05
+    """Share of images that may fail to decode; they are left out and named."""
     checkpoint_minutes: float = 10.0
     """Minutes between checkpoints; one is also written at the end and on SIGTERM, SIGINT or SIGUSR1."""
     checkpoint_steps: int = 0
@@ -62,6 +64,8 @@ class Session:
 
     def __post_init__(self) -> None:
         """Refuse values outside their domains."""
+        if not 0 <= self.max_bad <= 1:
+            raise InputError(f"max_bad is {self.max_bad}; expected a share between 0 and 1.")
         if not self.checkpoint_minutes > 0:
             raise InputError(f"checkpoint_minutes is {self.checkpoint_minutes}; expected a number above 0.")
         for name, low in {"checkpoint_steps": 0, "log_steps": 1, "knn_epochs": -1}.items():
@@ -143,7 +147,14 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     saved = _check_same_run(run, folder)
     method, optimizer = build(run, device)
     store = dist.main_first(
-        lambda: load(run.data, split="train", fit=Fit.train(run.augment.size), root=session.root, cache=session.cache)
+        lambda: load(
+            run.data,
+            split="train",
+            fit=Fit.train(run.augment.size),
+            root=session.root,
+            cache=session.cache,
+            max_bad=session.max_bad,
+        )
     )
     batches = Batches(
         store,

@@ -88,7 +88,14 @@ def _options(argv: Sequence[str]) -> Options:
 def _show(options: Options) -> None:
     device = dist.choose_device(options.session.device)
     run = options.run.resolved(device)
-    shown = preview(run, options.out, device=device, root=options.session.root, cache=options.session.cache)
+    shown = preview(
+        run,
+        options.out,
+        device=device,
+        root=options.session.root,
+        cache=options.session.cache,
+        max_bad=options.session.max_bad,
+    )
     parts = ", ".join(f"{name} {count:,}" for name, count in shown.parameters.items())
     print(configuration(run))
     print(f"images       {shown.images:,}")
