@@ -1,4 +1,4 @@
-"""Time of the linear and kNN evaluations, and of 45 fits one after the other by torch.optim.LBFGS.
+"""Time of the linear and kNN evaluations, and of the same fits by torch.optim.LBFGS.
 
     python benchmarks/linear.py [--images 50000] [--tests 10000] [--features 128] [--classes 10] [--out FILE]
 
@@ -45,7 +45,7 @@ def draw(images: int, *, features: int, classes: int, device: torch.device) -> t
     return (hidden @ layer).relu().to(device), labels.to(device)
 
 
-def one_after_the_other(x: Tensor, labels: Tensor, *, penalties: list[float], goals: Tensor, steps: int) -> Tensor:
+def rival(x: Tensor, labels: Tensor, *, penalties: list[float], goals: Tensor, steps: int) -> Tensor:
     """Return the objective that each fit ends at, float64 (P,)."""
     x = with_constant(x)
     weight = x.new_zeros(int(labels.max()) + 1, x.shape[1]).requires_grad_()
@@ -105,7 +105,7 @@ def main() -> None:
     options = LinearOptions()
     penalties = options.lambdas()
 
-    def batched() -> Solution:
+    def path() -> Solution:
         return minimise(
             few,
             few_labels,
@@ -115,12 +115,12 @@ def main() -> None:
             max_steps=options.max_steps,
         )
 
-    reached = batched().objective
+    reached = path().objective
     jobs = {
         "linear": lambda: linear(*sets, classes=classes),
         "knn": lambda: knn(*sets, classes=classes),
-        "batched": batched,
-        "one_after_the_other": lambda: one_after_the_other(
+        "path": path,
+        "rival": lambda: rival(
             few, few_labels, penalties=penalties, goals=(1 + CLOSE) * reached, steps=options.max_steps
         ),
     }
@@ -136,9 +136,9 @@ def main() -> None:
         **{f"{name}_cpu_seconds": statistics.median(r[name][1] for r in rounds) for name in jobs},
         "linear_steps": sum(results["linear"].steps),
         "linear_not_converged": results["linear"].not_converged,
-        "ratio": statistics.median(r["one_after_the_other"][0] / r["batched"][0] for r in rounds),
-        "ratio_cpu": statistics.median(r["one_after_the_other"][1] / r["batched"][1] for r in rounds),
-        "excess_of_one_after_the_other": (results["one_after_the_other"] / reached - 1).max().item(),
+        "ratio": statistics.median(r["rival"][0] / r["path"][0] for r in rounds),
+        "ratio_cpu": statistics.median(r["rival"][1] / r["path"][1] for r in rounds),
+        "excess_of_rival": (results["rival"] / reached - 1).max().item(),
     }
     for name, value in report.items():
         print(f"{name:32}{value}")

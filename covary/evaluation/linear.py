@@ -46,8 +46,8 @@ class LinearOptions:
         low, high = self.penalty_range
         if self.penalties < 1:
             raise InputError(f"linear penalties is {self.penalties}; expected 1 or more.")
-        if not 0 < low <= high < math.inf:
-            raise InputError(f"linear penalty_range is {low:g} to {high:g}; expected 0 < smallest <= largest.")
+        if not 0 < low < high < math.inf:
+            raise InputError(f"linear penalty_range is {low:g} to {high:g}; expected 0 < smallest < largest.")
         if not 0 < self.validation < 1:
             raise InputError(f"linear validation is {self.validation:g}; expected a share between 0 and 1.")
         if not 1e-12 <= self.tolerance < 1:

@@ -119,7 +119,7 @@ def test_every_image_is_as_likely_to_validate() -> None:
     ("change", "message"),
     [
         ({"penalties": 0}, "linear penalties is 0; expected 1 or more."),
-        ({"penalty_range": (0.0, 1.0)}, "linear penalty_range is 0 to 1; expected 0 < smallest <= largest."),
+        ({"penalty_range": (0.0, 1.0)}, "linear penalty_range is 0 to 1; expected 0 < smallest < largest."),
         ({"penalty_range": (2.0, 1.0)}, "linear penalty_range is 2 to 1"),
         ({"validation": 1.0}, "linear validation is 1; expected a share between 0 and 1."),
         ({"tolerance": 0.0}, "linear tolerance is 0; expected 1e-12 or more, below 1."),

@@ -38,25 +38,45 @@ def objective(weight: Tensor, x: Tensor, labels: Tensor, penalty: float) -> Tens
 def test_a_step_is_the_objective_and_its_gradient_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = problem("plain")
     z = with_constant(x)
-    weights = torch.randn(3, 4, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    penalties = torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64)
-    for numbers in (1, 7 * 12, 10**6):
+    weight = torch.randn(4, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for penalty, numbers in ((0.01, 1), (1.0, 7 * 4), (100.0, 10**6)):
         monkeypatch.setitem(logistic.LOGITS_AT_ONCE, "cpu", numbers)
-        found = logistic._evaluate(z, labels, weights, penalties)
-        for p in range(3):
-            value, gradient = 0.0, np.zeros((4, 11))
-            variance = np.zeros(4)
-            for row, label in zip(z.numpy(), labels.tolist(), strict=True):
-                scores = weights[p].numpy() @ row
-                probabilities = np.exp(scores) / np.exp(scores).sum()
-                value -= np.log(probabilities[label])
-                gradient += np.outer(probabilities - np.eye(4)[label], row)
-                variance += probabilities * (1 - probabilities) / len(z)
-            value += penalties[p].item() * weights[p].square().sum().item()
-            gradient += 2 * penalties[p].item() * weights[p].numpy()
-            np.testing.assert_allclose(found.objective[p].item(), value, rtol=1e-12)
-            np.testing.assert_allclose(found.gradient[p].numpy(), gradient, rtol=1e-9, atol=1e-10)
-            np.testing.assert_allclose(found.variance[p].numpy(), variance, rtol=1e-9)
+        found = logistic._Problem(z, labels, 4).at(weight, penalty)
+        value, gradient, variance = 0.0, np.zeros((4, 11)), np.zeros(4)
+        for row, label in zip(z.numpy(), labels.tolist(), strict=True):
+            scores = weight.numpy() @ row
+            probabilities = np.exp(scores) / np.exp(scores).sum()
+            value -= np.log(probabilities[label])
+            gradient += np.outer(probabilities - np.eye(4)[label], row)
+            variance += probabilities * (1 - probabilities) / len(z)
+        value += penalty * weight.square().sum().item()
+        gradient += 2 * penalty * weight.numpy()
+        np.testing.assert_allclose(found.objective, value, rtol=1e-12)
+        np.testing.assert_allclose(found.gradient.numpy(), gradient, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(found.variance.numpy(), variance, rtol=1e-9)
+
+
+def test_the_direction_is_that_of_the_inverse_built_as_a_matrix() -> None:
+    """BFGS's update of a dense inverse Hessian (Nocedal and Wright, equation 6.17), pair by pair, oldest first."""
+    generator = torch.Generator().manual_seed(5)
+    root = torch.randn(6, 6, dtype=torch.float64, generator=generator)
+    memory, hessian = logistic._Memory(), root @ root.mT + torch.eye(6)
+    for move in torch.randn(12, 6, dtype=torch.float64, generator=generator):
+        memory.push(move.view(2, 3), (hessian @ move).view(2, 3))
+    memory.push(torch.ones(2, 3).double(), -torch.ones(2, 3).double())  # no positive curvature: not remembered
+    assert len(memory.pairs) == logistic.MEMORY
+    memory.shift(0.25)
+    shifted = hessian + 0.5 * torch.eye(6)
+    diagonal = torch.rand(2, 3, dtype=torch.float64, generator=generator) + 0.5
+    move, change = (t.flatten() for t in memory.pairs[0])
+    torch.testing.assert_close(change, shifted @ move)
+    inverse = torch.diag(1 / diagonal.flatten()) * (move @ change) / (change @ (change / diagonal.flatten()))
+    for move, change in ((s.flatten(), y.flatten()) for s, y in reversed(memory.pairs)):
+        left = torch.eye(6) - torch.outer(move, change) / (move @ change)
+        inverse = left @ inverse @ left.mT + torch.outer(move, move) / (move @ change)
+    gradient = torch.randn(2, 3, dtype=torch.float64, generator=generator)
+    expected = -(inverse @ gradient.flatten()).view(2, 3)
+    torch.testing.assert_close(memory.direction(gradient, diagonal), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,12 +118,22 @@ def test_the_estimated_gap_is_kept_at_the_tolerance_of_the_protocol() -> None:
     assert ((loose.objective - tight.objective) / tight.objective).max() <= 1e-6
 
 
-def test_problems_do_not_influence_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, labels = problem("plain")
-    together = minimise(x, labels, classes=4, penalties=PENALTIES, tolerance=1e-8, max_steps=5000)
-    monkeypatch.setattr(logistic, "HISTORY_AT_ONCE", 1)
-    alone = minimise(x, labels, classes=4, penalties=PENALTIES, tolerance=1e-8, max_steps=5000)
-    torch.testing.assert_close(together.objective, alone.objective, rtol=1e-7, atol=0)
+def test_the_path_leads_where_each_penalty_leads_alone() -> None:
+    x, labels = problem("badly scaled")
+    path = minimise(x, labels, classes=4, penalties=PENALTIES, tolerance=1e-12, max_steps=5000)
+    for p, penalty in enumerate(PENALTIES):
+        alone = minimise(x, labels, classes=4, penalties=[penalty], tolerance=1e-12, max_steps=5000)
+        assert path.objective[p].item() == pytest.approx(alone.objective.item(), rel=1e-6)
+
+
+def test_a_path_is_cheaper_than_its_penalties_alone() -> None:
+    x, labels = problem("after relu")
+    penalties = torch.logspace(-6, 5, 45, dtype=torch.float64).tolist()
+    path = minimise(x, labels, classes=4, penalties=penalties, tolerance=1e-10, max_steps=5000)
+    alone = [
+        minimise(x, labels, classes=4, penalties=[p], tolerance=1e-10, max_steps=5000).steps.item() for p in penalties
+    ]
+    assert path.steps.sum().item() < 0.6 * sum(alone)
 
 
 def test_a_fit_that_is_cut_short_says_so_and_is_better_than_its_start() -> None:
