@@ -10,7 +10,8 @@ import rich.console
 import rich.table
 
 import covary
-from covary.evaluation.result import Result
+from covary.evaluation import Result
+from covary.training import Session
 
 
 def table(rows: Mapping[str, Sequence[Result]]) -> rich.table.Table:
@@ -25,8 +26,9 @@ def table(rows: Mapping[str, Sequence[Result]]) -> rich.table.Table:
 
 def main(out: Path) -> None:
     start = time.perf_counter()
-    shutil.rmtree(out, ignore_errors=True)
-    run = covary.pretrain(recipe="demo", out=out)
+    if (out / "run.json").exists():
+        shutil.rmtree(out)  # the demo's last run
+    run = covary.pretrain(recipe="demo", out=out, session=Session(knn_epochs=4))
     trained = covary.evaluate(run, data="shapes", task=["knn", "linear"])
     untrained = covary.evaluate(f"untrained:{run}", data="shapes", task=["knn", "linear"])
     console = rich.console.Console()
@@ -35,4 +37,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo"))
