@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -36,18 +37,25 @@ class Preview:
 
 
 def preview(
-    run: Run, out: Path, *, device: torch.device, root: Path | None, cache: Path | None, max_bad: float
+    run: Run,
+    out: Path,
+    *,
+    device: torch.device,
+    root: Path | None,
+    cache: Path | None,
+    max_bad: float,
+    residence: Literal["auto", "resident", "streamed"],
 ) -> Preview:
     """Decode the images, draw the first batch into ``figures/first-batch.png`` of the run folder, and count.
 
-    Raises InputError as training would.
+    Raises InputError: images, batch size, method or folder are wrong.
     """
     run = run.resolved(device)
     folder = RunDir(out)
     folder.create()
     parameters, state, activations = _count(run)
     store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache, max_bad=max_bad)
-    batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence="auto")
+    batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence=residence)
     return Preview(
         images=len(store),
         steps_per_epoch=batches.steps_per_epoch,

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from covary import dist
 from covary.errors import InputError
+from covary.rundir import write_atomic
 
 
 class Meter:
@@ -85,7 +87,7 @@ class Tracker:
         self._main = main
         self._warned: set[str] = set()
         if main and config.tensorboard:
-            self._open_tensorboard(folder)
+            self._open_tensorboard(folder, done)
         if main and config.wandb:
             self._open_wandb(config.wandb, folder, run)
         self._file = open(metrics_file, "a", encoding="utf-8") if main else None  # noqa: SIM115 - closed in __exit__
@@ -104,7 +106,8 @@ class Tracker:
         self._clock = time.perf_counter()
 
     def __enter__(self) -> Self:
-        """Start the progress bar."""
+        """Start the progress bar and the clock of images per second."""
+        self._clock = time.perf_counter()
         self._bar.start()
         return self
 
@@ -158,10 +161,10 @@ class Tracker:
         yield
         self._clock += time.perf_counter() - start
 
-    def _open_tensorboard(self, folder: Path) -> None:
+    def _open_tensorboard(self, folder: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        writer = SummaryWriter(folder / "tensorboard")
+        writer = SummaryWriter(folder / "tensorboard", purge_step=done + 1)
 
         def write(step: int, values: dict[str, float]) -> None:
             for name, value in values.items():
@@ -173,6 +176,10 @@ class Tracker:
     def _open_wandb(self, project: str, folder: Path, run: dict[str, Any]) -> None:
         import wandb  # pyright: ignore[reportMissingImports]
 
-        session = wandb.init(project=project, dir=folder, name=folder.name, id=folder.name, resume="allow", config=run)
+        id_file = folder / "wandb.id"  # the same line on the board when the run is continued, and no other's
+        if not id_file.exists():
+            write_atomic(id_file, uuid.uuid4().hex)
+        name = folder.resolve().name
+        session = wandb.init(project=project, dir=folder, name=name, id=id_file.read_text(), resume="allow", config=run)
         self._sinks.append(lambda step, values: session.log(values, step=step))
         self._closers.append(session.finish)

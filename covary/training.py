@@ -202,8 +202,13 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         tracker.say(f"{len(store.skipped):,} images cannot be read and are left out, such as {name} ({reason})")
     if step:
         tracker.say(f"continuing after step {step:,}")
+    online = dist.main_first(
+        lambda: OnlineKnn.prepare(
+            run, every=session.knn_epochs, root=session.root, cache=session.cache, say=tracker.say
+        )
+    )
     with tracker, stop_signals() as stop:
-        _loop(run, session, folder, device, batches, method, optimizer, tracker, stop, step=step, total=total)
+        _loop(run, session, folder, device, batches, method, optimizer, online, tracker, stop, step=step, total=total)
     if dist.is_main():
         write_tensors(folder.encoder_file, method.encoder.state_dict())
         write_tensors(folder.method_file, method.state_dict())
@@ -228,6 +233,7 @@ def _loop(
     batches: Batches,
     method: AbstractMethod,
     optimizer: torch.optim.Optimizer,
+    online: OnlineKnn | None,
     tracker: Tracker,
     stop: Stop,
     *,
@@ -238,11 +244,6 @@ def _loop(
     if run.compile:
         method.compile()
     module = dist.wrap(method, device)
-    online = None
-    if dist.is_main():
-        online = OnlineKnn.prepare(
-            run, every=session.knn_epochs, root=session.root, cache=session.cache, say=tracker.say
-        )
     guard, meter, logged, saved_at = FiniteGuard(device), Meter(), step, time.monotonic()
     method.train()
     for epoch in range(step // per_epoch, run.epochs):
@@ -275,7 +276,7 @@ def _loop(
                 tracker.log(step, epoch, {**values, "lr": lr}, images=(step - logged) * run.batch_size)
                 _warn_of_collapse(values["spread"], tracker)
                 logged = step
-            if step % per_epoch == 0 and online and online.due(epoch):
+            if dist.is_main() and step % per_epoch == 0 and online and online.due(epoch):
                 with tracker.pause():
                     tracker.log(step, epoch, {"knn": online.accuracy(method.encoder, device)}, images=0)
             if save_now:

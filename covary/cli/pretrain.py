@@ -95,6 +95,7 @@ def _show(options: Options) -> None:
         root=options.session.root,
         cache=options.session.cache,
         max_bad=options.session.max_bad,
+        residence=options.session.residence,
     )
     parts = ", ".join(f"{name} {count:,}" for name, count in shown.parameters.items())
     print(configuration(run))

@@ -15,6 +15,7 @@ from torch import Tensor
 from covary.data.source import Content, Split
 
 FORMAT = 1  # raise it when the files of a store change; older stores are then built anew
+META = {"format", "classes", "names", "skipped", "ignored"}  # what meta.json holds
 
 Rows = np.ndarray | Tensor | Sequence[int]
 
@@ -147,7 +148,12 @@ def read_store(folder: Path, *, name: str, split: Split) -> ImageStore | None:
     except (OSError, ValueError):
         return None
     lengths = 3 * sizes.prod(axis=1)
-    if meta["format"] != FORMAT or len(pixels) != lengths.sum():
+    if (
+        not isinstance(meta, dict)
+        or not meta.keys() >= META
+        or meta["format"] != FORMAT
+        or len(pixels) != lengths.sum()
+    ):
         return None
     classes = None if meta["classes"] is None else tuple(meta["classes"])
     return ImageStore(

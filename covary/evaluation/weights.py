@@ -84,7 +84,8 @@ def _flatten(content: object, place: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def _hint(tensors: Mapping[str, Tensor], encoder: nn.Module) -> str:
-    """Return a sentence that names the prefix under which the file holds the encoder's first tensor, if it does."""
-    first = next(iter(encoder.state_dict()))
-    prefixes = sorted({name.removesuffix(first) for name in tensors if name.endswith(f".{first}")})
+    """Return a sentence that names the prefix under which the file holds all of the encoder's names, if it does."""
+    wanted = list(encoder.state_dict())
+    candidates = {name.removesuffix(wanted[0]) for name in tensors if name.endswith(f".{wanted[0]}")}
+    prefixes = sorted(prefix for prefix in candidates if all(prefix + name in tensors for name in wanted))
     return f" Its names begin with {' or '.join(map(repr, prefixes))}; give that as prefix." if prefixes else ""
