@@ -34,7 +34,7 @@ RUN = replace(
     batch_size=16,
     optim=OptimConfig(lr=0.05),
 )
-SESSION = Session(device="cpu", checkpoint_steps=4, knn_epochs=-1, tracking=TrackingConfig(progress=False))
+SESSION = Session(device="cpu", checkpoint_steps=2, knn_epochs=-1, tracking=TrackingConfig(progress=False))
 
 
 def fork(work: Callable[[], object]) -> int:
