@@ -163,12 +163,12 @@ class RunDir:
         manifest["sha256"] = _digest(manifest)
         _write_synced(staging / "state.safetensors", state)
         _write_synced(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
-        _sync_folder(staging)
+        sync_folder(staging)
         final = folder / f"step-{step}"
         if final.exists():  # a damaged one that this run has just recomputed
             shutil.rmtree(final)
         staging.rename(final)
-        _sync_folder(folder)
+        sync_folder(folder)
         for old in self._steps()[:-KEEP]:
             shutil.rmtree(folder / f"step-{old}")
 
@@ -215,7 +215,16 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder, or the bytes of a file, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -245,11 +254,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

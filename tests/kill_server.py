@@ -101,7 +101,7 @@ def kill_at(folder: Path, point: int) -> bool:
 
         real_write = rundir._write_synced
         rundir._write_synced = write
-        rundir._sync_folder = die_before(rundir._sync_folder)
+        rundir.sync_folder = die_before(rundir.sync_folder)
         rundir.shutil.rmtree = die_before(shutil.rmtree)
         Path.rename = die_before(Path.rename)
         Path.replace = die_before(Path.replace)

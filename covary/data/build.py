@@ -23,6 +23,7 @@ from covary.data.progress import progress
 from covary.data.source import Content, Pixels, Record, Source, Split
 from covary.data.store import FORMAT, ImageStore, read_store, write_index
 from covary.errors import InputError
+from covary.rundir import sync_folder
 
 CHUNK = 32  # records a thread decodes in one go
 PEEK = 64  # images looked at to learn their size
@@ -107,9 +108,9 @@ def _build(source: Source, fit: Fit, folder: Path, max_bad: float) -> None:
     try:
         _write(source.name, source.content(), fit, temporary, max_bad)
         for path in (*temporary.iterdir(), temporary):
-            _sync(path)
+            sync_folder(path)
         temporary.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -119,14 +120,6 @@ def _sweep(stores: Path) -> None:
     for temporary in stores.glob("*.building"):
         if not held(temporary.with_suffix(".lock")):
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write(name: str, content: Content, fit: Fit, folder: Path, max_bad: float) -> None:

@@ -161,7 +161,7 @@ def test_an_interrupted_build_leaves_nothing(images: Path, cache: Path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "_sync", interrupted)
+        patch.setattr(build, "sync_folder", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load(str(images), split="train", fit=FIT, cache=cache)
     assert [path.suffix for path in (cache / "stores").iterdir()] == [".lock"]
