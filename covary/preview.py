@@ -98,7 +98,7 @@ def _count(run: Run) -> tuple[dict[str, int], int, int]:
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=run.precision == "bf16"),
         ):
-            terms = method(Views(images=images, params=params, partners=bool(run.augment.aligned)))
+            terms = method(Views(images=images, params=params, partners=run.augment.partners))
     parts = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
     copies = 4 if run.optim.name == "adamw" else 3  # weight, gradient, one or two moments
     total = sum(p.numel() * p.element_size() for p in method.parameters()) * copies

@@ -60,12 +60,9 @@ class Run:
                 raise InputError(f"{field} is {getattr(self, field)}; expected 1 or more.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}; expected a whole number in [0, 2**63).")
-        if self.method.needs_partners and not self.augment.aligned:
-            raise InputError(
-                f"method '{self.method.name}' needs partners, but augment.aligned is empty; "
-                "name the operations that partners share, such as crop jitter."
-            )
-        rows = 2 if self.augment.aligned else 1
+        if self.method.needs_partners and not self.augment.partners:
+            raise InputError(f"method '{self.method.name}' needs partners; leave out --no-augment.partners.")
+        rows = 2 if self.augment.partners else 1
         if self.batch_size % (rows * self.accumulate):
             raise InputError(
                 f"batch_size is {self.batch_size}; expected a multiple of {rows * self.accumulate}"
@@ -99,7 +96,7 @@ class Run:
 
     def check_world(self, world: int) -> None:
         """Raise InputError unless the batch splits evenly over ``world`` processes."""
-        unit = world * self.accumulate * (2 if self.augment.aligned else 1)
+        unit = world * self.accumulate * (2 if self.augment.partners else 1)
         if self.batch_size % unit:
             raise InputError(
                 f"batch_size {self.batch_size} does not split over {world} processes; expected a multiple of {unit}."
@@ -128,7 +125,7 @@ def default_run(
     mean, std = normalization(data)
     recipe = preset(preset_name, size=size, mean=mean, std=std)
     if not chosen.needs_partners:
-        recipe = replace(recipe, aligned=())
+        recipe = replace(recipe, partners=False)
     schedule_by = "epoch" if preset_name == "official_code" else "step"
     return Run(
         data=data,

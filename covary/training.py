@@ -306,8 +306,7 @@ def _backward(module: nn.Module, views: Views, run: Run) -> dict[str, Tensor]:
 def _parts(views: Views, count: int) -> Iterator[Views]:
     rows = views.images.shape[1] // count
     for start in range(0, rows * count, rows):
-        part = slice(start, start + rows)
-        yield Views(images=views.images[:, part], params=views.params[:, part], partners=views.partners)
+        yield views.rows(slice(start, start + rows))
 
 
 def _save(folder: RunDir, step: int, epoch: int, method: nn.Module, optimizer: torch.optim.Optimizer) -> None:

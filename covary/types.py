@@ -1,6 +1,6 @@
 """The values that layers hand to each other: a batch of images, and the views made of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -32,8 +32,16 @@ class Views:
     params:   float (v, b, p), how each view was made (columns: ``augment.recipe.COLUMNS``); what label-based methods
               learn from, what STL must never read.
     partners: whether rows 2i and 2i+1 went through the same aligned transformations.
+    turned:   float (4, b, 3, s', s'), the extra view that the recipe declares, turned by 0 to 3 quarter turns
+              counterclockwise; None where it declares none.
     """
 
     images: Tensor
     params: Tensor
     partners: bool
+    turned: Tensor | None = None
+
+    def rows(self, part: slice) -> "Views":
+        """Return the views of a part of the images."""
+        turned = None if self.turned is None else self.turned[:, part]
+        return replace(self, images=self.images[:, part], params=self.params[:, part], turned=turned)

@@ -27,8 +27,8 @@ PRESETS: tuple[Preset, ...] = ("paper", "official_code")
 PUBLIC = {
     "covary": "__version__ augment evaluate losses methods pretrain",
     "covary.augment": (
-        "COLUMNS JITTER_ORDERS PRESETS ColorJitter Crop GaussianBlur Recipe Rotation Solarize apply boxes make_views "
-        "preset sample"
+        "COLUMNS JITTER_ORDERS PRESETS TARGETS ColorJitter Crop GaussianBlur Recipe Rotation Solarize TurnedView "
+        "apply boxes make_views preset sample turned_view"
     ),
     "covary.data": "Batches Fit ImageStore Split load native_size normalization",
     "covary.evaluation": "KnnOptions LinearOptions Result evaluate",
@@ -119,7 +119,7 @@ def test_every_recipe_loads_and_comes_back_from_json(recipe: str, method: str, p
         RECIPES[recipe].data,
     )
     assert run.augment.size == native_size(run.data)
-    assert bool(run.augment.aligned) == run.method.needs_partners
+    assert run.augment.partners == run.method.needs_partners
     assert config.from_json(Run, config.to_json(run)) == run
 
 

@@ -136,7 +136,7 @@ REFUSED: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]
     ),
     ("batch above the data", nothing, (*RUN, "--batch-size", "32"), ("batch size 32", "16 images", "at most 16")),
     ("odd batch of partners", nothing, (*RUN, "--batch-size", "7"), ("batch_size is 7", "a multiple of 2", "partners")),
-    ("partners share nothing", nothing, (*RUN, "--augment.aligned"), ("augment.aligned is empty", "crop jitter")),
+    ("partners share nothing", nothing, (*RUN, "--augment.targets"), ("targets are empty", "crop jitter")),
     ("every file broken", lambda: images("data", 0, broken=3), (*FOLDER, "data"), ("data", "repair or remove")),
     (
         "too many files broken",

@@ -1,4 +1,4 @@
-"""What is done to an image: the operations, their ranges, and which of them partners share.
+"""What is done to an image: the operations, their ranges, and with which of them features should co-vary.
 
 A recipe is a value; ``sampling.sample`` turns it and a key into numbers, ``views.apply`` turns images and those
 numbers into views. ``COLUMNS`` is the layout of the numbers, one row per image:
@@ -18,7 +18,7 @@ numbers into views. ``COLUMNS`` is the layout of the numbers, one row per image:
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -26,8 +26,11 @@ from covary.errors import InputError, did_you_mean
 
 Name = Literal["crop", "flip", "quarter_turn", "rotation", "jitter", "grayscale", "blur", "solarize"]
 NAMES: tuple[Name, ...] = get_args(Name)
+TARGETS: Mapping[str, tuple[Name, ...]] = MappingProxyType(
+    {"crop": ("crop",), "color": ("jitter",), "crop+color": ("crop", "jitter"), "all": NAMES}
+)
 PRESETS: Mapping[str, tuple[Name, ...]] = MappingProxyType(
-    {"paper": ("crop", "jitter"), "official_code": ("crop", "jitter", "grayscale")}
+    {"paper": TARGETS["crop+color"], "official_code": ("crop", "jitter", "grayscale")}
 )
 JITTER = ("brightness", "contrast", "saturation", "hue")
 JITTER_ORDERS = tuple(itertools.permutations(JITTER))
@@ -125,6 +128,21 @@ class Solarize:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TurnedView:
+    """An extra view of each image, smaller, that is given upright and turned by one, two and three quarter turns."""
+
+    size: int
+    """Height and width in pixels."""
+    scale: tuple[float, float] = (0.2, 1.0)
+    """Area of its crop as a fraction of the image's; all other operations are those of the main views."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"turned.size is {self.size} pixels; expected 1 or more.")
+        _check_range("turned.scale", self.scale, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How the views of an image are made, in this order; ``p = 0`` switches an operation off."""
 
@@ -150,10 +168,14 @@ class Recipe:
     """Gaussian blur."""
     solarize: Solarize = field(default_factory=Solarize)
     """Inversion of bright pixels."""
-    aligned: tuple[Name, ...] = ()
-    """Operations whose numbers partners share; the numbers of all others are drawn per image."""
+    targets: tuple[Name, ...] = ()
+    """Operations that features should co-vary with: partners share their numbers, label-based methods learn them."""
+    partners: bool = False
+    """Draw the numbers of the targets for pairs of images; all other numbers are drawn for each image."""
     views: int = 2
     """Views made of each image."""
+    turned: TurnedView | None = None
+    """The extra view of E-SSL, None for none."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -169,29 +191,66 @@ class Recipe:
                 f"blur.kernel is {self.blur.kernel} for views of {self.size} pixels; "
                 f"expected at most {2 * self.size - 1}."
             )
-        for name in self.aligned:
+        for name in self.targets:
             if name not in NAMES:
                 raise InputError(
-                    f"'{name}' is no operation that can be aligned; expected {', '.join(NAMES)}."
+                    f"targets name '{name}', which is no operation; expected {', '.join(NAMES)}."
                     + did_you_mean(name, NAMES)
                 )
-            if self.aligned.count(name) > 1:
-                raise InputError(f"aligned names '{name}' twice; name each operation once.")
+            if self.targets.count(name) > 1:
+                raise InputError(f"targets name '{name}' twice; name each operation once.")
+        if self.partners and not self.targets:
+            raise InputError("partners share nothing, as targets are empty; name operations, such as crop jitter.")
+
+    @property
+    def aligned(self) -> tuple[Name, ...]:
+        """Operations whose numbers partners share: the targets, none where there are no partners."""
+        return self.targets if self.partners else ()
+
+    def of_turned_view(self) -> "Recipe":
+        """Return the recipe of the extra view, one view and no partners; raises ``InputError`` where there is none."""
+        if self.turned is None:
+            raise InputError("The recipe declares no turned view; set turned=TurnedView(size=...).")
+        return replace(
+            self,
+            size=self.turned.size,
+            crop=replace(self.crop, scale=self.turned.scale),
+            blur=replace(self.blur, kernel=_blur_kernel(self.turned.size)),
+            partners=False,
+            views=1,
+            turned=None,
+        )
 
 
 def preset(name: str, *, size: int, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Recipe:
-    """Return the recipe of STL (arXiv 2501.08712) for views of ``size`` pixels.
+    """Return the recipe of STL (arXiv 2501.08712) for views of ``size`` pixels, with partners.
 
-    ``paper`` aligns crop and jitter, as the paper says; ``official_code`` aligns grayscale too, as the authors' code
-    does. The blur kernel is the odd number nearest to a tenth of the size (SimCLR, arXiv 2002.05709, appendix A):
-    3, 9 and 23 pixels for views of 32, 96 and 224.
+    The targets of ``paper`` are crop and jitter, as the paper says; those of ``official_code`` grayscale too, as the
+    authors' code does.
     """
     if name not in PRESETS:
         raise InputError(
             f"'{name}' is no augmentation preset; expected {' or '.join(PRESETS)}." + did_you_mean(name, PRESETS)
         )
-    kernel = 2 * (size // 20) + 1
-    return Recipe(size=size, mean=mean, std=std, blur=GaussianBlur(kernel=kernel), aligned=PRESETS[name])
+    blur = GaussianBlur(kernel=_blur_kernel(size))
+    return Recipe(size=size, mean=mean, std=std, blur=blur, targets=PRESETS[name], partners=True)
+
+
+def turned_view(size: int) -> TurnedView:
+    """Return the extra view of E-SSL (arXiv 2111.00899) for views of ``size`` pixels.
+
+    As the authors do: half the size and a fifth to all of the area on small images (CIFAR-10: 16 of 32), 3/7 of the
+    size and 0.05 to 0.14 of the area on large ones (ImageNet: 96 of 224). Large begins at 160 pixels (ours).
+    """
+    return TurnedView(size=size // 2) if size < 160 else TurnedView(size=3 * size // 7, scale=(0.05, 0.14))
+
+
+def _blur_kernel(size: int) -> int:
+    """Return the odd number nearest to a tenth of the size: 3, 9 and 23 pixels for views of 32, 96 and 224.
+
+    Source: SimCLR (arXiv 2002.05709) appendix A.
+    """
+    return 2 * (size // 20) + 1
 
 
 def _check_number(name: str, value: float, low: float, high: float) -> None:

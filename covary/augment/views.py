@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from covary import keyed
 from covary.augment import ops
 from covary.augment.recipe import COLUMNS, JITTER, JITTER_ORDERS, Recipe
 from covary.augment.sampling import sample
@@ -25,10 +26,20 @@ def boxes(params: Tensor, sizes: Tensor) -> Tensor:
 
 
 def make_views(batch: Batch, recipe: Recipe, *, seed: int) -> Views:
-    """Make the views of a batch; rows are partners where the recipe aligns anything."""
+    """Make the views of a batch, and the extra view where the recipe declares one."""
     params = sample(recipe, seed=seed, epoch=batch.epoch, positions=batch.positions, sizes=batch.sizes)
     images = apply(batch.images, params, recipe, sizes=batch.sizes)
-    return Views(images=images, params=params.to(images.device), partners=bool(recipe.aligned))
+    turned = _make_turned(batch, recipe, seed=seed) if recipe.turned else None
+    return Views(images=images, params=params.to(images.device), partners=recipe.partners, turned=turned)
+
+
+def _make_turned(batch: Batch, recipe: Recipe, *, seed: int) -> Tensor:
+    """Make the extra view and its four turns, float32 (4, b, 3, s, s); its numbers have a key of their own."""
+    extra = recipe.of_turned_view()
+    key = keyed.derive(seed, "turned")
+    params = sample(extra, seed=key, epoch=batch.epoch, positions=batch.positions, sizes=batch.sizes)
+    upright = apply(batch.images, params, extra, sizes=batch.sizes)[0]
+    return torch.stack([torch.rot90(upright, turns, dims=(2, 3)) for turns in range(4)])
 
 
 def apply(images: Tensor, params: Tensor, recipe: Recipe, *, sizes: Tensor | None = None) -> Tensor:

@@ -45,7 +45,7 @@ def check_views(views: Views, *, method: str, partners: bool) -> None:
     if partners and not views.partners:
         raise InputError(
             f"{method} learns from partners, images that went through the same transformations; there are none. "
-            "Name the operations that partners share in the recipe, for example aligned=('crop', 'jitter')."
+            "Say in the recipe what they share, for example partners=True, targets=('crop', 'jitter')."
         )
     if partners and shape[1] % 2:
         raise InputError(f"{method} needs an even batch of partners in every process, got {shape[1]} images.")

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import pytest
@@ -5,14 +6,18 @@ import pytest
 from covary.augment import (
     COLUMNS,
     JITTER_ORDERS,
+    TARGETS,
     ColorJitter,
     Crop,
     GaussianBlur,
     Recipe,
     Rotation,
     Solarize,
+    TurnedView,
     preset,
+    turned_view,
 )
+from covary.augment.recipe import NAMES
 from covary.errors import InputError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.2)
@@ -24,9 +29,9 @@ def recipe(**fields):
 
 @pytest.mark.parametrize(("size", "kernel"), [(32, 3), (64, 7), (96, 9), (224, 23)])
 @pytest.mark.parametrize(
-    ("name", "aligned"), [("paper", ("crop", "jitter")), ("official_code", ("crop", "jitter", "grayscale"))]
+    ("name", "targets"), [("paper", ("crop", "jitter")), ("official_code", ("crop", "jitter", "grayscale"))]
 )
-def test_presets(name, aligned, size, kernel):
+def test_presets(name, targets, size, kernel):
     assert preset(name, size=size, mean=MEAN, std=STD) == Recipe(
         size=size,
         mean=MEAN,
@@ -39,7 +44,8 @@ def test_presets(name, aligned, size, kernel):
         grayscale=0.2,
         blur=GaussianBlur(kernel=kernel, sigma=(0.1, 2.0), p=0.5),
         solarize=Solarize(p=0.0),
-        aligned=aligned,
+        targets=targets,
+        partners=True,
         views=2,
     )
 
@@ -88,8 +94,11 @@ def test_jitter_orders_are_all_orders():
         (lambda: recipe(mean=(0.1, float("nan"), 0.1)), "mean"),
         (lambda: recipe(flip=2.0), "flip is 2.0; expected a number from 0 to 1"),
         (lambda: recipe(size=4), "blur.kernel is 9 for views of 4 pixels; expected at most 7"),
-        (lambda: recipe(aligned=("crops",)), "Did you mean 'crop'?"),
-        (lambda: recipe(aligned=("crop", "crop")), "aligned names 'crop' twice"),
+        (lambda: recipe(targets=("crops",)), "Did you mean 'crop'?"),
+        (lambda: recipe(targets=("crop", "crop")), "targets name 'crop' twice"),
+        (lambda: recipe(partners=True), "partners share nothing, as targets are empty"),
+        (lambda: TurnedView(size=0), "turned.size is 0 pixels"),
+        (lambda: TurnedView(size=16, scale=(0.0, 1.0)), "turned.scale"),
         (lambda: preset("papers", size=32, mean=MEAN, std=STD), "Did you mean 'paper'?"),
     ],
 )
@@ -98,6 +107,26 @@ def test_wrong_values_say_what_to_change(make, message):
         make()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "small", "scale"),
+    [(32, 16, (0.2, 1.0)), (96, 48, (0.2, 1.0)), (160, 68, (0.05, 0.14)), (224, 96, (0.05, 0.14))],
+)
+def test_the_turned_view_of_a_size(size, small, scale):
+    assert turned_view(size) == TurnedView(size=small, scale=scale)
+
+
+def test_partners_share_the_targets():
+    whole = preset("paper", size=32, mean=MEAN, std=STD)
+    assert whole.aligned == ("crop", "jitter")
+    assert dataclasses.replace(whole, partners=False).aligned == ()
+    assert {name: len(operations) for name, operations in TARGETS.items()} == {
+        "crop": 1,
+        "color": 1,
+        "crop+color": 2,
+        "all": len(NAMES),
+    }
 
 
 def test_a_kernel_wider_than_the_view_is_fine_when_nothing_is_blurred():

@@ -147,7 +147,7 @@ def test_operations_with_probability_zero_are_off():
 @pytest.mark.parametrize("name", NAMES)
 def test_partners_share_aligned_numbers_and_nothing_else(name, mixed):
     n = 2_000
-    recipe = dataclasses.replace(EVERYTHING, aligned=(name,))
+    recipe = dataclasses.replace(EVERYTHING, targets=(name,), partners=True)
     generator = torch.Generator().manual_seed(1)
     sizes = torch.randint(20, 90, (n, 2), generator=generator) if mixed else torch.full((n, 2), 64)
     params = sample(recipe, seed=0, epoch=0, positions=torch.arange(n), sizes=sizes)
@@ -160,7 +160,7 @@ def test_partners_share_aligned_numbers_and_nothing_else(name, mixed):
 
 
 def test_numbers_depend_on_seed_epoch_and_view_and_not_on_the_batch():
-    recipe = dataclasses.replace(EVERYTHING, aligned=("crop", "jitter"))
+    recipe = dataclasses.replace(EVERYTHING, targets=("crop", "jitter"), partners=True)
     whole = draw(recipe, 64)
     positions, sizes = torch.arange(16, 32), torch.full((16, 2), 96)
     assert torch.equal(sample(recipe, seed=0, epoch=0, positions=positions, sizes=sizes), whole[:, 16:32])
@@ -180,7 +180,7 @@ def test_one_operation_leaves_the_numbers_of_the_others():
     [([0, 1, 2], "without a partner"), ([1, 2], "partners next to each other"), ([0, 2], "partners next to")],
 )
 def test_rows_that_are_no_partners_are_refused(positions, message):
-    recipe = dataclasses.replace(EVERYTHING, aligned=("flip",))
+    recipe = dataclasses.replace(EVERYTHING, targets=("flip",), partners=True)
     sizes = torch.full((len(positions), 2), 32)
     with pytest.raises(InputError, match=message):
         sample(recipe, seed=0, epoch=0, positions=torch.tensor(positions), sizes=sizes)

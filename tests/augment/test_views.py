@@ -8,11 +8,13 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
+from covary import keyed
 from covary.augment import (
     COLUMNS,
     JITTER_ORDERS,
     Rotation,
     Solarize,
+    TurnedView,
     apply,
     boxes,
     make_views,
@@ -20,6 +22,7 @@ from covary.augment import (
     sample,
 )
 from covary.augment import views as views_module
+from covary.errors import InputError
 from covary.types import Batch
 
 MEAN, STD = (0.43, 0.42, 0.39), (0.27, 0.26, 0.28)
@@ -160,15 +163,15 @@ def test_padding_is_never_seen():
 
 def test_boxes_are_those_drawn_and_lie_in_their_images():
     batch = batch_of(b=512)
-    for aligned in ((), ("crop",)):
-        recipe = dataclasses.replace(PAPER, aligned=aligned)
+    for partners in (False, True):
+        recipe = dataclasses.replace(PAPER, targets=("crop",), partners=partners)
         params = sample(recipe, seed=0, epoch=0, positions=batch.positions, sizes=batch.sizes)[0]
         box = boxes(params, batch.sizes)
         assert (box[:, :2] >= 0).all()
         assert (box[:, 2:] >= 1).all()
         assert (box[:, :2] + box[:, 2:] <= batch.sizes).all()
         drawn = params[:, COLUMNS["crop"]] * batch.sizes.repeat(1, 2)
-        assert (box - drawn).abs().max() <= (1.01 if aligned else 1e-4)
+        assert (box - drawn).abs().max() <= (1.01 if partners else 1e-4)
 
 
 def test_a_box_whose_sides_round_up_stays_in_its_image():
@@ -178,7 +181,7 @@ def test_a_box_whose_sides_round_up_stays_in_its_image():
 
 
 def test_partners_of_one_image_differ_by_unaligned_operations_only():
-    recipe = dataclasses.replace(PAPER, aligned=("crop", "flip", "jitter", "grayscale", "blur"), views=3)
+    recipe = dataclasses.replace(PAPER, targets=("crop", "flip", "jitter", "grayscale", "blur"), views=3)
     batch = batch_of(b=8, mixed=False, low=40)
     twins = dataclasses.replace(batch, images=batch.images[0::2].repeat_interleave(2, dim=0))
     views = make_views(twins, recipe, seed=0)
@@ -186,7 +189,7 @@ def test_partners_of_one_image_differ_by_unaligned_operations_only():
     assert views.images.shape == (3, 8, 3, 32, 32)
     assert views.params.shape == (3, 8, 15)
     assert torch.equal(views.images[:, 0::2], views.images[:, 1::2])
-    own = make_views(twins, dataclasses.replace(recipe, aligned=()), seed=0)
+    own = make_views(twins, dataclasses.replace(recipe, partners=False), seed=0)
     assert not own.partners
     assert not torch.equal(own.images[:, 0::2], own.images[:, 1::2])
 
@@ -198,3 +201,46 @@ def test_cuda_gives_the_views_of_the_cpu():
     on_cuda = make_views(dataclasses.replace(batch, images=batch.images.cuda()), EVERYTHING, seed=1)
     assert torch.equal(on_cuda.params.cpu(), on_cpu.params)
     torch.testing.assert_close(on_cuda.images.cpu(), on_cpu.images, rtol=0, atol=1e-4)
+
+
+TURNED = dataclasses.replace(PAPER, turned=TurnedView(size=16, scale=(0.3, 0.6)))
+
+
+def test_the_turned_view_is_one_small_view_in_four_turns():
+    batch = batch_of(b=12)
+    views = make_views(batch, TURNED, seed=1)
+    assert views.turned is not None
+    assert views.turned.shape == (4, 12, 3, 16, 16)
+    for turns, images in enumerate(views.turned):
+        assert torch.equal(images, tv.rotate(views.turned[0], 90.0 * turns))
+    plain = make_views(batch, PAPER, seed=1)
+    assert plain.turned is None
+    assert torch.equal(plain.images, views.images)
+
+
+def test_the_turned_view_follows_its_own_numbers():
+    batch = batch_of(b=600)
+    extra = TURNED.of_turned_view()
+    assert (extra.size, extra.crop.scale, extra.crop.ratio) == (16, (0.3, 0.6), PAPER.crop.ratio)
+    key = keyed.derive(1, "turned")
+    params = sample(extra, seed=key, epoch=0, positions=batch.positions, sizes=batch.sizes)
+    box = params[0, :, COLUMNS["crop"]]
+    area = box[:, 2] * box[:, 3]
+    assert 0.25 < area.quantile(0.01) < area.quantile(0.99) < 0.65
+    assert torch.equal(
+        apply(batch.images, params, extra, sizes=batch.sizes)[0], make_views(batch, TURNED, seed=1).turned[0]
+    )
+
+
+def test_a_recipe_without_a_turned_view_has_no_recipe_of_it():
+    with pytest.raises(InputError, match=r"declares no turned view; set turned=TurnedView\(size=\.\.\.\)"):
+        PAPER.of_turned_view()
+
+
+def test_rows_of_views():
+    views = make_views(batch_of(b=8), TURNED, seed=1)
+    part = views.rows(slice(2, 6))
+    assert torch.equal(part.images, views.images[:, 2:6])
+    assert torch.equal(part.params, views.params[:, 2:6])
+    assert torch.equal(part.turned, views.turned[:, 2:6])
+    assert part.partners == views.partners

@@ -167,7 +167,7 @@ def test_presets() -> None:
 
 
 def test_views_without_partners() -> None:
-    with pytest.raises(InputError, match=r"STL learns from partners, .* for example aligned=\('crop', 'jitter'\)"):
+    with pytest.raises(InputError, match=r"STL learns from partners, .* for example partners=True, targets=\('crop'"):
         tiny_method("stl")(tiny_views(4, partners=False))
 
 
