@@ -32,7 +32,10 @@ PUBLIC = {
     ),
     "covary.data": "Batches Fit ImageStore Split load native_size normalization",
     "covary.evaluation": "KnnOptions LinearOptions Result evaluate",
-    "covary.losses": "info_nce",
+    "covary.losses": (
+        "barlow_twins covariance info_nce moco_v3 negative_cosine normalized_mse same_or_not squared_error turns "
+        "variance vicreg"
+    ),
     "covary.methods": "METHODS STL AbstractMethod MethodConfig SimCLR",
     "covary.nets": "LinearHypernetwork build_encoder convert_batchnorm load_weights mlp",
 }

@@ -17,7 +17,19 @@ from torch import Tensor, nn
 
 from covary import dist
 from covary.errors import InputError
-from covary.losses import info_nce
+from covary.losses import (
+    barlow_twins,
+    covariance,
+    info_nce,
+    moco_v3,
+    negative_cosine,
+    normalized_mse,
+    same_or_not,
+    squared_error,
+    turns,
+    variance,
+    vicreg,
+)
 from covary.nets import convert_batchnorm
 from covary.types import Views
 
@@ -26,7 +38,19 @@ pytestmark = pytest.mark.xdist_group("dist")
 ROWS = 16
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "info_nce": lambda a, b: info_nce(a, b, temperature=0.2),
+    "moco_v3": lambda a, b: moco_v3(a, b, temperature=0.2),
+    "barlow_twins": barlow_twins,
+    "variance": lambda a, b: variance(a) + variance(b),
+    "covariance": lambda a, b: covariance(a) + covariance(b),
+    "vicreg": vicreg,
+    "negative_cosine": negative_cosine,
+    "normalized_mse": normalized_mse,
+    "squared_error": squared_error,
+    "same_or_not": lambda a, b: same_or_not(a, b.sigmoid()),
+    "turns": lambda a, b: turns(a[:, :4], b[:, :4].argmax(dim=1)),
 }
+GATHERS = ("info_nce", "moco_v3")  # look at the rows of other processes
+STATISTICS = ("barlow_twins", "variance", "covariance", "vicreg")  # are no mean over rows
 NORMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "rows": (lambda: nn.BatchNorm1d(5), (ROWS, 5)),
     "images": (lambda: nn.BatchNorm2d(5), (ROWS, 5, 3, 2)),
@@ -46,7 +70,10 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
 
 
 class LossOfLinear(nn.Module):
-    """A loss of two linear images of the input, so that its gradient reaches parameters."""
+    """A loss of the two outputs of a layer, so that its gradient reaches parameters.
+
+    The layer is bent because some losses are blind to a shift: the gradient of a bias would be zero.
+    """
 
     def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -55,7 +82,7 @@ class LossOfLinear(nn.Module):
         self.linear = nn.Linear(5, 7, dtype=torch.float64)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.loss(*self.linear(x))
+        return self.loss(*self.linear(x).tanh())
 
 
 def of_loss(name: str) -> dict[str, Any]:
@@ -113,10 +140,15 @@ def own_statistics() -> Any:
     return mock.patch.object(dist, "mean_over_ranks", lambda x: x)
 
 
+def parts_but(kind: str, *losses: str) -> list[str]:
+    """Return the names of all parts but those of one kind, and of these losses."""
+    return [part for part in PARTS if not part.startswith(("loss", kind))] + [f"loss {name}" for name in losses]
+
+
 MUTANTS = {
-    "gather without adjoint": (gather_without_adjoint, [part for part in PARTS if not part.startswith("norm")]),
+    "gather without adjoint": (gather_without_adjoint, parts_but("norm", *GATHERS)),
     "sum without adjoint": (sum_without_adjoint, list(PARTS)),
-    "means of own rows": (own_statistics, [part for part in PARTS if not part.startswith("loss")]),
+    "means of own rows": (own_statistics, parts_but("loss", *STATISTICS)),
 }
 
 

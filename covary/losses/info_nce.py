@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from covary import dist
-from covary.errors import InputError
+from covary.losses.rows import check_rows, check_temperature, full_precision
 
 
 def info_nce(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
@@ -28,14 +28,11 @@ def info_nce(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
 
     Raises ``InputError`` for shapes that differ or are not (n, d), and a temperature that is not positive.
     """
-    if a.shape != b.shape or a.ndim != 2:
-        raise InputError(f"info_nce needs two sets of the shape (n, d), got {tuple(a.shape)} and {tuple(b.shape)}.")
-    if not temperature > 0 or math.isinf(temperature):
-        raise InputError(f"info_nce needs a temperature above 0, got {temperature}.")
+    check_rows("info_nce", a, b)
+    check_temperature("info_nce", temperature)
     n = len(a)
-    with torch.autocast(a.device.type, enabled=False):
-        z = torch.cat([a, b])
-        z = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
+    with full_precision(a, b) as both:
+        z = F.normalize(torch.cat(both), dim=1)
         logits = (z / temperature) @ dist.all_gather_rows(z).T
         first = dist.rank() * 2 * n
         logits.diagonal(first).fill_(-math.inf)
