@@ -1,5 +1,6 @@
 """Images to views: what is drawn and what partners share, the numbers, and the batched operations they steer."""
 
+from covary.augment.labels import Labels
 from covary.augment.recipe import (
     COLUMNS,
     JITTER_ORDERS,
@@ -26,6 +27,7 @@ __all__ = [
     "ColorJitter",
     "Crop",
     "GaussianBlur",
+    "Labels",
     "Recipe",
     "Rotation",
     "Solarize",
