@@ -1,7 +1,7 @@
 """The numbers of a transformation, coded as labels: what methods that are told the transformation learn from.
 
-Coding after AugSelf (arXiv 2111.09613) and STL (arXiv 2501.08712) appendix D. Of crop, flip, jitter and blur AugSelf's
-code has labels; STL names grayscale too. INFERRED, as neither states it: the scale of STL's labels, which is taken
+Coding after AugSelf (arXiv 2111.09613), whose code has labels of crop, flip, jitter and blur, and STL (arXiv
+2501.08712) appendix D, which names grayscale too. INFERRED, as neither states it: the scale of STL's labels, taken
 from AugSelf's code (STL quotes other ranges); blur divided by its largest standard deviation, where AugSelf leaves it
 in pixels, beyond the reach of the tanh of its own head; quarter turns, rotation and solarize, which neither uses.
 """

@@ -24,8 +24,8 @@ def barlow_twins(a: Tensor, b: Tensor, *, off_diagonal: float = 0.0051) -> Tenso
     the loss of the whole batch; averaged gradients are those of the whole batch (``covary.dist``). Processes
     exchange these statistics, no rows. Every process brings the same n.
 
-    Source: Barlow Twins (arXiv 2103.03230) equations 1 and 2; variances and the weight as in section 3.2 and
-    the authors' code.
+    Source: Barlow Twins (arXiv 2103.03230) equations 1 and 2; 1e-5 and the weight as in the authors' code, the
+    paper's weight is 0.005.
 
     Raises ``InputError`` for shapes that differ or are not (n, d), and a weight below 0.
     """

@@ -26,7 +26,7 @@ def squared_error(predicted: Tensor, label: Tensor) -> Tensor:
     Over several processes the mean is over the rows of all of them, and every process returns it. Every process
     brings the same n.
 
-    Source: AugSelf (arXiv 2111.09613) section 3, for crop and colour.
+    Source: AugSelf (arXiv 2111.09613), for crop and colour.
 
     Raises ``InputError`` for shapes that differ or are not (n, d).
     """
@@ -45,7 +45,7 @@ def same_or_not(logits: Tensor, label: Tensor) -> Tensor:
     Over several processes the mean is over the rows of all of them, and every process returns it. Every process
     brings the same n.
 
-    Source: AugSelf (arXiv 2111.09613) section 3, for flip.
+    Source: AugSelf (arXiv 2111.09613), for flip.
 
     Raises ``InputError`` for shapes that differ or are not (n, d).
     """
@@ -65,7 +65,7 @@ def turns(logits: Tensor, turn: Tensor) -> Tensor:
     Over several processes the mean is over the rows of all of them, and every process returns it. Every process
     brings the same n.
 
-    Source: E-SSL (arXiv 2111.00899) equation 2, after RotNet (arXiv 1803.07728).
+    Source: E-SSL (arXiv 2111.00899), after RotNet (arXiv 1803.07728).
 
     Raises ``InputError`` for other shapes.
     """
