@@ -1,6 +1,7 @@
 """Frozen dataclasses to JSON values and back, exactly; an unknown key is an error with a suggestion."""
 
 import dataclasses
+import inspect
 import types
 import typing
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ T = TypeVar("T")
 def to_json(value: Any) -> Any:
     """Return the JSON form of a configuration value: dataclasses become objects, tuples become lists.
 
-    A dataclass with a class attribute ``name`` (a member of a union such as ``MethodConfig``) is saved with it.
+    A dataclass with a class attribute ``name``, one of several kinds of an abstract dataclass, is saved with it.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -27,6 +28,7 @@ def to_json(value: Any) -> Any:
 def from_json(kind: type[T], value: Any, *, where: str = "run") -> T:
     """Rebuild a configuration value of type ``kind`` from its JSON form.
 
+    Where an abstract dataclass is expected, the class is the one of its subclasses that has the saved name.
     where: dotted place of the value, for messages.
     Raises InputError: unknown or missing key, wrong type, or a value that ``kind`` itself refuses.
     """
@@ -55,9 +57,12 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
             return value
         raise InputError(f"{where} is {value!r}; expected one of {', '.join(map(repr, choices))}.")
     if origin in (types.UnionType, typing.Union):
-        return _parse_union(typing.get_args(kind), value, where)
+        (only,) = (k for k in typing.get_args(kind) if k is not type(None))
+        return None if value is None else _parse(only, value, where)
     if origin is tuple:
         return _parse_tuple(typing.get_args(kind), value, where)
+    if inspect.isabstract(kind):
+        kind = _concrete(kind, value, where)
     if dataclasses.is_dataclass(kind):
         return _parse_dataclass(kind, value, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -67,19 +72,23 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
     raise InputError(f"{where} is {value!r}; expected {getattr(kind, '__name__', kind)}.")
 
 
-def _parse_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    members: dict[str, Any] = {getattr(k, "name", ""): k for k in kinds if dataclasses.is_dataclass(k)}
-    if not members:
-        (only,) = (k for k in kinds if k is not type(None))
-        return _parse(only, value, where)
+def _concrete(kind: Any, value: Any, where: str) -> Any:
+    """Return the subclass whose name the value holds."""
+    members = _named(kind)
     name = value.get("name") if isinstance(value, dict) else None
     if not isinstance(name, str) or name not in members:
         raise InputError(
             f"{where}.name is {name!r}; expected one of {', '.join(members)}.{did_you_mean(str(name), members)}"
         )
-    return _parse_dataclass(members[name], value, where)
+    return members[name]
+
+
+def _named(kind: Any) -> dict[str, Any]:
+    """Return the concrete subclasses of a class by their names."""
+    members: dict[str, Any] = {}
+    for member in kind.__subclasses__():
+        members |= _named(member) if inspect.isabstract(member) else {member.name: member}
+    return members
 
 
 def _parse_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """Optimisers, their parameter groups, and the learning rate as a function of the step."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class OptimConfig:
     """cosine falls to 0 at the last step; constant stays at lr."""
     schedule_by: Literal["step", "epoch"] = "step"
     """Move the learning rate every step, or once an epoch as the authors' code does."""
+    constant_lr: tuple[str, ...] = ()
+    """Parts of the method, such as predictor, whose learning rate stays at lr (as SimSiam's authors do)."""
     warmup_epochs: float = 0.0
     """Epochs of linear rise from 0 to lr before the schedule starts; the authors use none."""
 
@@ -65,17 +68,24 @@ def build_optimizer(config: OptimConfig, module: nn.Module) -> torch.optim.Optim
     """Return a fused torch optimiser over the module's trainable parameters.
 
     Matrices and kernels come first, vectors (biases, norm weights) second, as two groups; the second is not decayed
-    unless ``decay_norm_and_bias``. For lars the decay is applied by ``scale_gradients_lars_`` instead.
+    unless ``decay_norm_and_bias``. For lars the decay is applied by ``scale_gradients_lars_`` instead. Parameters of
+    the parts in ``constant_lr`` are in groups of their own, whose ``constant`` is set.
+    Raises InputError where the module has no such part.
     A tensor ``found_inf`` set on the optimiser makes a step leave parameters and momentum as they are when it is 1.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    for part in config.constant_lr:
+        if not any(part in name.split(".") for name in trained):
+            raise InputError(f"optim.constant_lr names '{part}', but the method has no part of that name.")
+    constant = {name for name in trained if not set(config.constant_lr).isdisjoint(name.split("."))}
     decay = 0.0 if config.name == "lars" else config.weight_decay
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
         {
-            "params": [p for p in parameters if p.ndim <= 1],
-            "weight_decay": decay * config.decay_norm_and_bias,
-        },
+            "params": [p for name, p in trained.items() if (p.ndim <= 1) == vector and (name in constant) == stays],
+            "weight_decay": decay * (config.decay_norm_and_bias or not vector),
+            "constant": stays,
+        }
+        for stays, vector in itertools.product((False, True), (False, True))
     ]
     groups = [group for group in groups if group["params"]]
     if config.name == "adamw":

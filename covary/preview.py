@@ -101,7 +101,7 @@ def _count(run: Run) -> tuple[dict[str, int], int, int]:
             terms = method(Views(images=images, params=params, partners=run.augment.partners))
     parts = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
     copies = 4 if run.optim.name == "adamw" else 3  # weight, gradient, one or two moments
-    total = sum(p.numel() * p.element_size() for p in method.parameters()) * copies
+    total = sum(p.numel() * p.element_size() * (copies if p.requires_grad else 1) for p in method.parameters())
     del terms  # until here its graph keeps every saved storage apart
     return parts, total, sum(saved.values())
 

@@ -1,9 +1,17 @@
-"""Named settings that are worth repeating, for ``covary pretrain --recipe NAME``; other options override them."""
+"""Named settings and the rows of the paper's tables, for ``covary pretrain --recipe NAME``.
+
+A recipe is a setting, such as ``stl10``, to which the method is said, or a setting and a row of a table, such as
+``stl10/byol-stl``, which says it. Other options override both.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
 
+from covary.augment import TARGETS
 from covary.errors import InputError, did_you_mean
+from covary.methods import AbstractConfig
 from covary.run import Preset, Run, Stem, default_run
 
 
@@ -23,56 +31,145 @@ class Setting:
     grayscale: float = 0.2
 
 
-RECIPES: Mapping[str, Setting] = {
-    # Small encoder on the embedded shapes: minutes on two CPU cores. Every shape has colours of its own, by which a
-    # pair is told apart without a look at the shape: views keep any hue, and half of them none.
-    "demo": Setting(
-        data="shapes",
-        image_size=32,
-        encoder="resnet8",
-        stem="imagenet",
-        epochs=8,
-        lr=0.1,
-        smallest_crop=0.5,
-        hue=0.5,
-        grayscale=0.5,
-    ),
-    # Small encoder on CIFAR-10 without a GPU.
-    "cifar10-cpu": Setting(data="cifar10", image_size=32, encoder="resnet8", epochs=10, lr=0.06),
-    # ResNet-18 with the 3x3 stem on CIFAR-10, for one GPU.
-    "cifar10": Setting(data="cifar10", image_size=32, encoder="resnet18", epochs=100),
-    # The paper's STL-10 setting (appendix E.1); epochs from the authors' code, the paper names none.
-    "stl10": Setting(data="stl10", image_size=96, encoder="resnet18", epochs=200),
-}
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a row of a table trains: a method, its base, its options, and what is done to the images."""
+
+    method: str
+    base: str | None = None
+    targets: str | None = None
+    augmix: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType(
+    {
+        # Small encoder on the embedded shapes: minutes on two CPU cores. Every shape has colours of its own, by which
+        # a pair is told apart without a look at the shape: views keep any hue, and half of them none.
+        "demo": Setting(
+            data="shapes",
+            image_size=32,
+            encoder="resnet8",
+            stem="imagenet",
+            epochs=8,
+            lr=0.1,
+            smallest_crop=0.5,
+            hue=0.5,
+            grayscale=0.5,
+        ),
+        # The paper's tables at the size of CIFAR-10, with a small encoder, without a GPU.
+        "small": Setting(data="cifar10", image_size=32, encoder="resnet8", epochs=10, lr=0.06),
+        # ResNet-18 with the 3x3 stem on CIFAR-10, for one GPU.
+        "cifar10": Setting(data="cifar10", image_size=32, encoder="resnet18", epochs=100),
+        # The paper's STL-10 setting (appendix E.1); epochs from the authors' code, the paper names none.
+        "stl10": Setting(data="stl10", image_size=96, encoder="resnet18", epochs=200),
+        # The paper's ImageNet-100 setting (appendix E.2); image size INFERRED.
+        "imagenet100": Setting(data="imagenet100", image_size=224, encoder="resnet50", epochs=500),
+    }
+)
+
+NINE: Mapping[str, Row] = MappingProxyType(
+    {
+        "simclr": Row(method="simclr"),
+        "simclr+augmix": Row(method="simclr", augmix=True),
+        "e-ssl": Row(method="e-ssl"),
+        "augself": Row(method="augself"),
+        "sen": Row(method="sen"),
+        "equimod": Row(method="equimod"),
+        "sie": Row(method="sie"),
+        "stl": Row(method="stl"),
+        "stl+augmix": Row(method="stl", augmix=True),
+    }
+)
+ABLATIONS: Mapping[str, Row] = MappingProxyType(
+    {
+        "stl-only-inv": Row(method="stl", options={"weight_equi": 0.0, "weight_trans": 0.0}),
+        "stl-only-equi": Row(method="stl", options={"weight_inv": 0.0, "weight_trans": 0.0}),
+        "stl-without-inv": Row(method="stl", options={"weight_inv": 0.0}),
+        "stl-without-equi": Row(method="stl", options={"weight_equi": 0.0}),
+        "stl-without-trans": Row(method="stl", options={"weight_trans": 0.0}),
+    }
+)
+TARGET_SETS: Mapping[str, Row] = MappingProxyType(
+    {
+        f"{method}-{targets}": Row(method=method, targets=targets)
+        for targets in TARGETS
+        for method in ("augself", "equimod", "stl")
+    }
+)
+BASE_MODELS: Mapping[str, Row] = MappingProxyType(
+    {
+        name: row
+        for base in ("byol", "simsiam", "barlow-twins")
+        for name, row in (
+            (base, Row(method=base)),
+            *((f"{base}-{method}", Row(method=method, base=base)) for method in ("augself", "equimod", "stl")),
+        )
+    }
+)
+
+# setting of the paper and rows; tables 2 and 3, and 7 and 8 where they repeat rows of 11, show the same runs
+TABLES: Mapping[str, tuple[str, Mapping[str, Row]]] = MappingProxyType(
+    {
+        "table2": ("imagenet100", NINE),
+        "table7": ("stl10", {"stl": NINE["stl"], **ABLATIONS}),
+        "table8": ("stl10", TARGET_SETS),
+        "table9": ("stl10", BASE_MODELS),
+        "table11": ("stl10", NINE),
+    }
+)
+
+RECIPES: Mapping[str, tuple[Setting, Row | None]] = MappingProxyType(
+    {
+        **{name: (setting, None) for name, setting in SETTINGS.items()},
+        **{
+            f"{scale}/{name}": (SETTINGS[scale], row)
+            for setting, rows in TABLES.values()
+            for scale in ("small", setting)
+            for name, row in rows.items()
+        },
+    }
+)
 
 
 def start_run(
     *,
     data: str | None = None,
     recipe: str | None = None,
-    method: str = "stl",
+    method: str | AbstractConfig | None = None,
+    base: str | None = None,
     preset: Preset = "paper",
+    targets: str | None = None,
     image_size: int | None = None,
 ) -> Run:
     """Return the run that all further options start from: a recipe's, or the defaults for a SPEC.
 
-    Raises InputError: neither data nor recipe is given, or a name is unknown.
+    method, base, targets: see ``run.default_run``; None takes the recipe's, else STL, its base and its targets.
+    Raises InputError: neither data nor recipe is given, a name is unknown, or a row of a table is given another method.
     """
     if recipe is None:
         if data is None:
             raise InputError("data is missing; name the images: shapes, cifar10, a folder, ...")
-        return default_run(data, method=method, preset_name=preset, image_size=image_size)
-    if recipe not in RECIPES:
-        raise InputError(
-            f"recipe '{recipe}' is unknown; expected one of {', '.join(RECIPES)}.{did_you_mean(recipe, RECIPES)}"
+        return default_run(
+            data, method=method or "stl", base=base, preset_name=preset, targets=targets, image_size=image_size
         )
-    setting = RECIPES[recipe]
+    if recipe not in RECIPES:
+        raise InputError(f"recipe '{recipe}' is unknown; expected {_summary()}.{did_you_mean(recipe, RECIPES)}")
+    setting, row = RECIPES[recipe]
+    if row is not None:
+        _agree(recipe, row, {"method": method, "base": base, "targets": targets})
+        method, base, targets = row.method, row.base, row.targets
     run = default_run(
-        data or setting.data, method=method, preset_name=preset, image_size=image_size or setting.image_size
+        data or setting.data,
+        method=method or "stl",
+        base=base,
+        preset_name=preset,
+        targets=targets,
+        image_size=image_size or setting.image_size,
     )
     crop = replace(run.augment.crop, scale=(setting.smallest_crop, 1.0))
     jitter = replace(run.augment.jitter, hue=setting.hue)
-    return replace(
+    run = replace(
         run,
         augment=replace(run.augment, crop=crop, jitter=jitter, grayscale=setting.grayscale),
         encoder=setting.encoder,
@@ -81,3 +178,20 @@ def start_run(
         batch_size=setting.batch_size,
         optim=replace(run.optim, lr=setting.lr),
     )
+    return run if row is None else replace(run, method=replace(run.method, **row.options))
+
+
+def _agree(recipe: str, row: Row, given: Mapping[str, object]) -> None:
+    """Raise ``InputError`` where an option says otherwise than the row."""
+    for option, value in given.items():
+        if value is not None and value != getattr(row, option):
+            raise InputError(
+                f"recipe '{recipe}' sets the {option} to {getattr(row, option)}; leave out --{option} {value}, "
+                f"or start from --recipe {recipe.split('/')[0]}."
+            )
+
+
+def _summary() -> str:
+    """Return what recipes there are, in one line."""
+    rows = dict.fromkeys(name.split("/")[1] for name in RECIPES if "/" in name)
+    return f"{', '.join(SETTINGS)}, or SETTING/ROW such as stl10/stl with a row of {', '.join(rows)}"

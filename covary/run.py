@@ -1,7 +1,8 @@
 """Run: the frozen value that decides every number of a run."""
 
 import platform
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy
@@ -9,10 +10,10 @@ import torch
 import torchvision
 
 from covary import config, dist
-from covary.augment import Recipe, preset
+from covary.augment import TARGETS, Recipe, preset
 from covary.data import native_size, normalization
 from covary.errors import InputError, did_you_mean
-from covary.methods import METHODS, AbstractMethod, MethodConfig
+from covary.methods import BASES, METHODS, AbstractConfig, AbstractMethod, load_method
 from covary.nets import build_encoder
 from covary.optim import OptimConfig
 from covary.version import __version__, commit
@@ -28,7 +29,7 @@ class Run:
 
     data: str
     """Images: shapes, cifar10 and other torchvision sets, a folder of images or parquet files, wds:PATTERN, hf:NAME."""
-    method: MethodConfig
+    method: AbstractConfig
     """What is learned."""
     augment: Recipe
     """How views are made; augment.size is the image size of the run."""
@@ -46,6 +47,8 @@ class Run:
     """Optimiser and learning rate."""
     precision: Precision = "auto"
     """fp32, or bf16 autocast with losses in fp32; auto: bf16 on a GPU, fp32 on a CPU."""
+    joint_pass: bool = False
+    """Encode both views in one pass with common BatchNorm statistics; the authors of STL use one pass for each."""
     compile: bool = False
     """Compile method and loss with torch.compile."""
     sync_batchnorm: bool = True
@@ -60,8 +63,7 @@ class Run:
                 raise InputError(f"{field} is {getattr(self, field)}; expected 1 or more.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}; expected a whole number in [0, 2**63).")
-        if self.method.needs_partners and not self.augment.partners:
-            raise InputError(f"method '{self.method.name}' needs partners; leave out --no-augment.partners.")
+        self.method.check(self.augment)
         rows = 2 if self.augment.partners else 1
         if self.batch_size % (rows * self.accumulate):
             raise InputError(
@@ -92,7 +94,9 @@ class Run:
         if self.stem == "auto":
             raise ValueError("stem is auto; call resolved() first")
         encoder, features = build_encoder(self.encoder, stem=self.stem)
-        return self.method.build(encoder, features)
+        method = self.method.build(encoder, features, self.augment)
+        method.joint_pass = self.joint_pass
+        return method
 
     def check_world(self, world: int) -> None:
         """Raise InputError unless the batch splits evenly over ``world`` processes."""
@@ -106,33 +110,60 @@ class Run:
 def default_run(
     data: str,
     *,
-    method: str = "stl",
+    method: str | AbstractConfig = "stl",
+    base: str | None = None,
     preset_name: Preset = "paper",
+    targets: str | None = None,
     image_size: int | None = None,
 ) -> Run:
     """Return the run that a method, a preset and a SPEC lead to when nothing else is said.
 
+    method:     see ``choose_method``.
+    base:       name of the method's base; None takes the preset's.
+    targets:    operations that features should co-vary with, a name of ``augment.TARGETS``; None takes the preset's.
     image_size: pixels; None takes the native size of the images (``data.native_size``).
-    Methods that need no partners draw every number for each image alone.
-    Raises InputError: unknown method, or a SPEC that cannot be read.
+    Raises InputError: unknown name, a method without a base, or a SPEC that cannot be read.
     """
-    if method not in METHODS:
-        raise InputError(
-            f"method '{method}' is unknown; expected one of {', '.join(METHODS)}.{did_you_mean(method, METHODS)}"
-        )
-    chosen = METHODS[method].preset(preset_name)
+    chosen = choose_method(method, base=base, preset_name=preset_name)
     size = native_size(data) if image_size is None else image_size
     mean, std = normalization(data)
     recipe = preset(preset_name, size=size, mean=mean, std=std)
-    if not chosen.needs_partners:
-        recipe = replace(recipe, partners=False)
-    schedule_by = "epoch" if preset_name == "official_code" else "step"
-    return Run(
-        data=data,
-        method=chosen,
-        augment=recipe,
-        optim=OptimConfig(schedule_by=schedule_by),
+    if targets is not None:
+        recipe = replace(recipe, targets=TARGETS[_known("targets", targets, TARGETS)])
+    optim = OptimConfig(
+        schedule_by="epoch" if preset_name == "official_code" else "step",
+        constant_lr=("predictor",) if "simsiam" in (chosen.name, base) else (),  # as SimSiam's authors
     )
+    return Run(data=data, method=chosen, augment=chosen.fit(recipe), optim=optim)
+
+
+def choose_method(
+    method: str | AbstractConfig, *, base: str | None = None, preset_name: Preset = "paper"
+) -> AbstractConfig:
+    """Return the configuration of a method, on a base by name where one is given.
+
+    method: a name of ``METHODS``, a Python file that defines a method, or a configuration, which is taken as it is.
+    Raises InputError: unknown name, a preset that the method does not have, or a method without a base.
+    """
+    if isinstance(method, str):
+        own = method.endswith(".py")
+        kind = load_method(method, taken=METHODS) if own else METHODS[_known("method", method, METHODS)]
+        method = kind.preset(preset_name)
+    if base is None:
+        return method
+    if "base" not in (field.name for field in fields(method)):
+        raise InputError(
+            f"method '{method.name}' builds on no base; leave out --base {base}, or choose a method that does, "
+            "such as stl."
+        )
+    return replace(method, base=BASES[_known("base", base, BASES)].preset("paper"))
+
+
+def _known(what: str, name: str, names: Mapping[str, Any]) -> str:
+    """Return the name; raise ``InputError`` unless it is one of the names."""
+    if name not in names:
+        raise InputError(f"{what} '{name}' is unknown; expected one of {', '.join(names)}.{did_you_mean(name, names)}")
+    return name
 
 
 def run_from_json(content: dict[str, Any]) -> Run:

@@ -16,7 +16,7 @@ from covary.augment import Recipe, make_views
 from covary.data import Batches, Fit, ImageStore, load
 from covary.errors import InputError
 from covary.keyed import derive
-from covary.methods import AbstractMethod, MethodConfig
+from covary.methods import AbstractConfig, AbstractMethod
 from covary.nets import convert_batchnorm
 from covary.online import OnlineKnn
 from covary.optim import FiniteGuard, OptimConfig, build_optimizer, learning_rate, scale_gradients_lars_
@@ -77,9 +77,11 @@ def pretrain(
     *,
     out: str | Path,
     data: str | None = None,
-    method: str | MethodConfig = "stl",
+    method: str | AbstractConfig | None = None,
+    base: str | None = None,
     recipe: str | None = None,
     preset: Preset = "paper",
+    targets: str | None = None,
     image_size: int | None = None,
     encoder: str | None = None,
     stem: Stem | None = None,
@@ -90,6 +92,7 @@ def pretrain(
     augment: Recipe | None = None,
     precision: Precision | None = None,
     compile: bool | None = None,
+    joint_pass: bool | None = None,
     sync_batchnorm: bool | None = None,
     seed: int | None = None,
     session: Session = Session(),
@@ -100,10 +103,16 @@ def pretrain(
     recipe, or the default for method, preset and data. ``augment`` replaces the whole augmentation.
     Raises InputError, TrainingError, Interrupted: see ``train``.
     """
-    name = method if isinstance(method, str) else method.name
-    run = start_run(data=data, recipe=recipe, method=name, preset=preset, image_size=image_size)
+    run = start_run(
+        data=data,
+        recipe=recipe,
+        method=method,
+        base=base,
+        preset=preset,
+        targets=targets,
+        image_size=image_size,
+    )
     chosen = {
-        "method": None if isinstance(method, str) else method,
         "augment": augment,
         "encoder": encoder,
         "stem": stem,
@@ -113,6 +122,7 @@ def pretrain(
         "optim": optim,
         "precision": precision,
         "compile": compile,
+        "joint_pass": joint_pass,
         "sync_batchnorm": sync_batchnorm,
         "seed": seed,
     }
@@ -251,7 +261,7 @@ def _loop(
             torch.manual_seed(derive(run.seed, "dropout", step, dist.rank()))
             lr = learning_rate(run.optim, step, steps_per_epoch=per_epoch, epochs=run.epochs)
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = run.optim.lr if group["constant"] else lr
             views = make_views(batch, run.augment, seed=run.seed)
             terms = _backward(module, views, run)
             terms["gradient"] = guard.check(optimizer, terms["loss"], step)
@@ -259,9 +269,9 @@ def _loop(
                 scale_gradients_lars_(run.optim, method.parameters())
             optimizer.step()
             optimizer.zero_grad()
-            method.after_step()
-            meter.add(terms)
             step += 1
+            method.after_step(step / total)
+            meter.add(terms)
             tracker.advance(epoch)
 
             log_now = step % session.log_steps == 0 or step == total

@@ -19,15 +19,18 @@ def main() -> None:
     recipe = preset("paper", size=SIZE, mean=mean, std=std)  # partners share crop and colour jitter
 
     encoder, features = build_encoder("resnet8", stem="cifar")
-    method = STL(weight_trans=0.2).build(encoder, features).to(device)
+    method = STL(weight_trans=0.2).build(encoder, features, recipe).to(device)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.03, momentum=0.9, weight_decay=5e-4)
 
+    step, total = 0, EPOCHS * batches.steps_per_epoch
     for epoch in range(EPOCHS):
         for batch in batches.epoch(epoch):
             terms = method(make_views(batch, recipe, seed=SEED))
             optimizer.zero_grad()
             terms["loss"].backward()
             optimizer.step()
+            step += 1
+            method.after_step(step / total)  # the teachers of bases that have one
             print("  ".join(f"{name} {value.item():.3f}" for name, value in terms.items()))
 
 

@@ -33,9 +33,9 @@ class LitSTL(lightning.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         encoder, features = build_encoder("resnet8", stem="cifar")
-        self.method = STL().build(encoder, features)
         mean, std = normalization("shapes")
         self.recipe = preset("paper", size=SIZE, mean=mean, std=std)
+        self.method = STL().build(encoder, features, self.recipe)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return replace(batch, images=batch.images.to(device))

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import covary
 from covary import config
+from covary.augment import TARGETS
 from covary.data import native_size
 from covary.errors import InputError
-from covary.methods import METHODS
-from covary.recipes import RECIPES, start_run
+from covary.methods import BASES, METHODS
+from covary.recipes import RECIPES, SETTINGS, TABLES, start_run
 from covary.run import Preset, Run
 
 PACKAGE = Path(covary.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
-PRESETS: tuple[Preset, ...] = ("paper", "official_code")
 
 PUBLIC = {
     "covary": "__version__ augment evaluate losses methods pretrain",
@@ -36,8 +37,11 @@ PUBLIC = {
         "barlow_twins covariance info_nce moco_v3 negative_cosine normalized_mse same_or_not squared_error turns "
         "variance vicreg"
     ),
-    "covary.methods": "METHODS STL AbstractMethod MethodConfig SimCLR",
-    "covary.nets": "LinearHypernetwork build_encoder convert_batchnorm load_weights mlp",
+    "covary.methods": (
+        "BASES BYOL ESSL METHODS SEN SIE STL AbstractConfig AbstractMethod AugSelf BarlowTwins Base EquiMod MoCo "
+        "SimCLR SimSiam VICReg load_method"
+    ),
+    "covary.nets": "LinearHypernetwork Teacher build_encoder convert_batchnorm load_weights mlp",
 }
 
 # what only some files may import
@@ -110,20 +114,46 @@ def test_files_are_small() -> None:
     assert {file: lines for file in FILES if (lines := (PACKAGE / file).read_text().count("\n")) > 400} == {}
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_loads_and_comes_back_from_json(recipe: str, method: str, preset: Preset) -> None:
-    run = start_run(recipe=recipe, method=method, preset=preset)
+SETTINGS_OF = [
+    (setting, method, preset) for setting in SETTINGS for method in METHODS for preset in METHODS[method].presets
+]
+
+
+@pytest.mark.parametrize(("setting", "method", "preset"), SETTINGS_OF)
+def test_every_setting_loads_with_every_method_and_comes_back_from_json(
+    setting: str, method: str, preset: Preset
+) -> None:
+    run, fixed = start_run(recipe=setting, method=method, preset=preset), SETTINGS[setting]
     assert run.method == METHODS[method].preset(preset)
-    assert (run.encoder, run.epochs, run.data) == (
-        RECIPES[recipe].encoder,
-        RECIPES[recipe].epochs,
-        RECIPES[recipe].data,
-    )
+    assert (run.encoder, run.epochs, run.data) == (fixed.encoder, fixed.epochs, fixed.data)
     assert run.augment.size == native_size(run.data)
-    assert run.augment.partners == run.method.needs_partners
+    assert run.augment.partners == ("partners" in run.method.needs)
+    assert (run.augment.turned is not None) == ("turned" in run.method.needs)
     assert config.from_json(Run, config.to_json(run)) == run
+
+
+@pytest.mark.parametrize("recipe", [name for name, (_, row) in RECIPES.items() if row])
+def test_every_row_of_a_table_loads_builds_and_comes_back_from_json(recipe: str) -> None:
+    run, (setting, row) = start_run(recipe=recipe), RECIPES[recipe]
+    assert row is not None
+    assert (run.data, run.encoder, run.method.name) == (setting.data, setting.encoder, row.method)
+    assert row.base is None or run.method.base == BASES[row.base]()
+    assert row.targets is None or run.augment.targets == TARGETS[row.targets]
+    assert all(getattr(run.method, option) == value for option, value in row.options.items())
+    assert config.from_json(Run, config.to_json(run)) == run
+    with torch.device("meta"):
+        run.method.build(torch.nn.Identity(), 2048, run.augment)
+
+
+def test_the_rows_are_those_of_the_tables() -> None:
+    assert {table: len(rows) for table, (_, rows) in TABLES.items()} == {
+        "table2": 9,
+        "table7": 6,  # five ablations and the whole
+        "table8": 12,
+        "table9": 12,
+        "table11": 9,
+    }
+    assert len(RECIPES) == len(SETTINGS) + 9 + 2 * (9 + 5 + 12 + 12)
 
 
 @pytest.mark.parametrize("method", METHODS)

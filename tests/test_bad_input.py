@@ -23,7 +23,7 @@ from covary.rundir import RunDir
 
 SHAPES = ("--data", "shapes:n=16", "--image-size", "8")
 QUICK = ("--encoder", "resnet8", "--batch-size", "8", "--epochs", "1", "--device", "cpu", "--knn-epochs", "-1")
-SMALL_HEADS = ("--method.head-hidden", "8", "--method.code-hidden", "8", "--method.code", "4")
+SMALL_HEADS = ("--method.base.head-hidden", "8", "--method.code-hidden", "8", "--method.code", "4")
 QUIET = ("--tracking.no-progress",)
 RUN = ("pretrain", *SHAPES, *QUICK, *SMALL_HEADS, *QUIET, "--out", "out")
 FOLDER = ("pretrain", *QUICK, *SMALL_HEADS, *QUIET, "--out", "out", "--data")
@@ -106,12 +106,12 @@ REFUSED: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]
     ("one value of two", nothing, (*RUN, "--augment.crop.scale", "1"), ("--augment.crop.scale", "Expected 2 values")),
     ("image size no number", nothing, (*RUN, "--image-size", "big"), ("--image-size is 'big'", "whole number above 0")),
     ("value out of range", nothing, (*RUN, "--optim.lr", "-1"), ("optim.lr is -1", "at least 0")),
-    ("method's value out of range", nothing, (*RUN, "--method.temperature-inv", "0"), ("temperature_inv is 0",)),
+    ("method's value out of range", nothing, (*RUN, "--method.base.temperature", "0"), ("temperature is 0",)),
     ("range upside down", nothing, (*RUN, "--augment.crop.scale", "1", "0.2"), ("crop.scale", "the smaller first")),
     ("choice unknown", nothing, (*RUN, "--device", "tpu"), ("'tpu'", "--device", "cpu")),
     ("no --out", nothing, ("pretrain", *SHAPES), ("--out is missing",)),
     ("no --data", nothing, ("pretrain", "--out", "out"), ("data is missing", "a folder")),
-    ("method unknown", nothing, (*RUN, "--method", "slt"), ("'slt'", "simclr, stl", "Did you mean 'stl'?")),
+    ("method unknown", nothing, (*RUN, "--method", "slt"), ("'slt'", "simclr, byol, ", "Did you mean 'stl'?")),
     ("recipe unknown", nothing, (*RUN, "--recipe", "dmo"), ("'dmo'", "Did you mean 'demo'?")),
     ("preset unknown", nothing, (*RUN, "--preset", "papper"), ("'papper'", "Did you mean 'paper'?")),
     ("encoder unknown", nothing, (*RUN, "--encoder", "resnet81"), ("'resnet81'", "Did you mean 'resnet8'?")),
@@ -325,7 +325,7 @@ def test_an_unfinished_run_is_no_source(finished: Path, capsys: pytest.CaptureFi
 
 
 def test_a_network_too_large_for_the_memory_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*RUN, "--method.head-hidden", "100000000000"]) == 1
+    assert main([*RUN, "--method.base.head-hidden", "100000000000"]) == 1
     line = capsys.readouterr().err
     assert_holds(line, ("covary: The memory is too small", "--batch-size", "--dry-run"))
     assert line.count("\n") == 1

@@ -1,6 +1,7 @@
 """Configuration to JSON and back: exact, and strict about every key and type."""
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -11,21 +12,39 @@ from covary.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Circle:
-    name: ClassVar[str] = "circle"
-    radius: float = 1.0
+class Shape(ABC):
+    name: ClassVar[str]
+
+    @abstractmethod
+    def area(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square:
+class Circle(Shape):
+    name: ClassVar[str] = "circle"
+    radius: float = 1.0
+
+    def area(self) -> float:
+        return 3.14 * self.radius**2
+
+
+class Cornered(Shape):
+    """A kind of kinds: between the two, and no shape itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(Cornered):
     name: ClassVar[str] = "square"
     side: int = 2
     label: str | None = None
 
+    def area(self) -> float:
+        return self.side**2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    shape: Circle | Square = field(default_factory=Circle)
+    shape: Shape = field(default_factory=Circle)
     colour: Literal["red", "blue"] = "red"
     span: tuple[float, float] = (0.2, 1.0)
     tags: tuple[Literal["a", "b"], ...] = ()

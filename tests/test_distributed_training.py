@@ -40,7 +40,7 @@ COMMAND = [
         "--knn-epochs",
         "-1",
     ),
-    *("--method.head-hidden", "16", "--method.code-hidden", "16", "--method.code", "8", "--log-steps", "1"),
+    *("--method.base.head-hidden", "16", "--method.code-hidden", "16", "--method.code", "8", "--log-steps", "1"),
 ]
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "covary.cli"]
 

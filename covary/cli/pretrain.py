@@ -11,9 +11,9 @@ from covary import dist
 from covary.cli import complain, speaks
 from covary.cli.parse import asks_help, parse, peek
 from covary.errors import InputError, did_you_mean
-from covary.methods import METHODS
+from covary.methods import BASES, METHODS
 from covary.preview import configuration, preview
-from covary.recipes import RECIPES, start_run
+from covary.recipes import SETTINGS, start_run
 from covary.run import Preset, Run
 from covary.training import Interrupted, Session, TrainingError, train
 
@@ -27,9 +27,13 @@ class Options:
     recipe: str | None
     """Start from a named recipe; other options override it."""
     method_name: Annotated[str, tyro.conf.arg(name="method")]
-    """stl or simclr; options of the method follow as --method.OPTION."""
+    """A method by name, or a Python file that defines one; its options follow as --method.OPTION."""
+    base: str | None
+    """Base that the method builds on, such as byol; its options follow as --method.base.OPTION."""
     preset: Preset
     """Settings of the paper, or of its authors' code where the two differ."""
+    targets: str | None
+    """Operations that features should co-vary with: crop, color, crop+color or all; --augment.targets names others."""
     image_size: int
     """Height and width of the views in pixels; by default the images' own, at most 224."""
     run: Annotated[Run, tyro.conf.arg(name="")]
@@ -58,26 +62,35 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _options(argv: Sequence[str]) -> Options:
-    """Parse twice: recipe, method, preset, data and image size decide what all other options default to."""
-    data, recipe, method = (peek(argv, option) for option in ("--data", "--recipe", "--method"))
+    """Parse twice: the options looked for here decide what all others are and default to."""
+    data, recipe, method, base, targets = (
+        peek(argv, option) for option in ("--data", "--recipe", "--method", "--base", "--targets")
+    )
     preset = _preset(peek(argv, "--preset") or "paper")
     run = start_run(
         data="shapes" if asks_help(argv) and not (data or recipe) else data,
         recipe=recipe,
-        method=method or "stl",
+        method=method,
+        base=base,
         preset=preset,
+        targets=targets,
         image_size=_whole_number("--image-size", peek(argv, "--image-size")),
     )
     return parse(
         Options,
         argv,
         prog="covary pretrain",
-        description=f"Train an encoder. Methods: {', '.join(METHODS)}. Recipes: {', '.join(RECIPES)}.",
+        description=(
+            f"Train an encoder. Methods: {', '.join(METHODS)}. Bases: {', '.join(BASES)}. "
+            f"Recipes: {', '.join(SETTINGS)}, or one of these and a row of the paper's tables, such as stl10/byol-stl."
+        ),
         default=Options(
             out=tyro.MISSING,
             recipe=recipe,
             method_name=run.method.name,
+            base=base,
             preset=preset,
+            targets=targets,
             image_size=run.augment.size,
             run=run,
             session=Session(),

@@ -1,109 +1,200 @@
-"""What a method is, and the few lines that all methods share."""
+"""Bases: how far two aligned sets of rows are apart. A base alone is a method; other methods build on one."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from covary import dist
-from covary.errors import InputError, did_you_mean
+from covary.augment import Recipe
+from covary.errors import InputError
+from covary.methods.abstract import AbstractConfig, AbstractMethod, check_views, encode, require, weighted
+from covary.nets import Teacher, mlp
 from covary.types import Views
 
 
-class AbstractMethod(ABC, nn.Module):
-    """A method: an encoder and whatever trains it. Subclasses implement ``forward``.
-
-    encoder: images (b, 3, s, s) to features (b, D); the part that is kept after training.
-    """
-
-    encoder: nn.Module
+class Dissimilarity(ABC, nn.Module):
+    """How far two aligned sets of rows are apart, through heads of its own: a base on one kind of rows."""
 
     @abstractmethod
-    def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return ``loss``, the scalar to minimise, and detached scalars to log.
+    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the dissimilarity of rows that belong together, a scalar.
 
-        The logged scalars are the method's loss terms by name, unweighted, and ``spread``. Over several
-        processes every one returns the values of the whole batch.
+        a, b: (parts, n, width), rows a[p, i] and b[p, i] belong together; heads run once per part, with BatchNorm
+              statistics of its own. targets: a and b as the teacher of the encoder makes them, without gradient; a and
+              b themselves where there is none.
         """
 
-    def after_step(self) -> None:
-        """Update what follows the weights, such as a teacher; called after every optimiser step."""
-        return
+
+@dataclass(frozen=True, kw_only=True)
+class Base(AbstractConfig):
+    """Configuration of a base: its projector and, in subclasses, its loss."""
+
+    head_layers: int
+    """Linear layers of the projector."""
+    head_hidden: int | None
+    """Width inside the projector; None: 512 up to 512 features, else 2048 (STL paper E.1, E.2)."""
+    embedding: int
+    """Width of the embedding."""
+
+    def __post_init__(self) -> None:
+        """Raise ``InputError`` for a value out of its range."""
+        require(self, "head_layers head_hidden embedding", at_least=1)
+
+    @abstractmethod
+    def dissimilarity(self, width: int, *, features: int) -> Dissimilarity:
+        """Return the base for rows of ``width`` numbers, around an encoder with ``features`` outputs."""
+
+    def projector(self, width: int, *, features: int) -> nn.Sequential:
+        """Return the projector for rows of ``width`` numbers."""
+        hidden = self.head_hidden or default_hidden(features)
+        return mlp([width, *[hidden] * (self.head_layers - 1), self.embedding])
+
+    def build(self, encoder: nn.Module, features: int, recipe: Recipe) -> "BaseMethod":
+        """Return the base as a method of its own."""
+        return BaseMethod(self, encoder, features)
 
 
-def check_views(views: Views, *, method: str, partners: bool) -> None:
-    """Raise ``InputError`` unless there are two views (2, b, 3, s, s), and partners where they are needed.
+@dataclass(frozen=True, kw_only=True)
+class TeacherBase(Base):
+    """Configuration of a base whose targets come from a teacher, an exponential moving average of the networks."""
 
-    Partners stand in rows 2i and 2i+1, hence an even b; with several processes b is each one's share.
+    predictor_hidden: int
+    """Width inside the predictor, a head of two linear layers behind the projector."""
+    momentum: float
+    """Momentum of the teacher at the start; it rises to 1 along a cosine."""
+    teacher: Literal["encoder", "projector"] = "encoder"
+    """What the teacher copies: encoder and all networks behind it, or the projector alone (STL paper eq. 15 as it
+    is written); the paper does not say which (INFERRED: as the originals)."""
+
+    def __post_init__(self) -> None:
+        """Raise ``InputError`` for a value out of its range."""
+        super().__post_init__()
+        require(self, "predictor_hidden", at_least=1)
+        if not 0 <= self.momentum <= 1:
+            raise InputError(f"momentum is {self.momentum}; expected a number from 0 to 1.")
+
+
+class TaughtDissimilarity(Dissimilarity):
+    """The dissimilarity of a base with a teacher, symmetric. Subclasses implement ``compare``.
+
+    With the projector g, the predictor q, the teacher's projector g' and the targets a', b'::
+
+        compare(q(g(a)), g'(b')) + compare(q(g(b)), g'(a'))
     """
-    shape = tuple(views.images.shape)
-    if len(shape) != 5 or shape[0] != 2 or shape[1] == 0 or shape[2] != 3:
-        raise InputError(f"{method} needs two views of images, (2, b, 3, s, s), got {shape}.")
-    if partners and not views.partners:
-        raise InputError(
-            f"{method} learns from partners, images that went through the same transformations; there are none. "
-            "Say in the recipe what they share, for example partners=True, targets=('crop', 'jitter')."
-        )
-    if partners and shape[1] % 2:
-        raise InputError(f"{method} needs an even batch of partners in every process, got {shape[1]} images.")
+
+    def __init__(self, config: TeacherBase, projector: nn.Module) -> None:
+        super().__init__()
+        self.projector = projector
+        self.predictor = mlp([config.embedding, config.predictor_hidden, config.embedding])
+        self.teacher = Teacher({"projector": projector}, momentum=config.momentum)
+
+    @abstractmethod
+    def compare(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Return how far predicted embeddings (n, d) are from the teacher's."""
+
+    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the loss."""
+        with torch.no_grad():
+            to_a, to_b = (each(self.teacher.networks["projector"], target) for target in targets)
+        from_a, from_b = (torch.cat([self.predictor(self.projector(part)) for part in side]) for side in (a, b))
+        return self.compare(from_a, to_b) + self.compare(from_b, to_a)
 
 
-def encode(encoder: nn.Module, images: Tensor, *, joint_pass: bool) -> Tensor:
-    """Return the features (v, b, D) of views (v, b, 3, s, s).
+class Rows(NamedTuple):
+    """What networks make of the views.
 
-    One encoder pass per view, each with BatchNorm statistics of its own, or one joint pass over all of them.
+    features: (2, b, D). sides: for each term its two aligned sets of rows, (parts, n, width) each.
     """
-    if joint_pass:
-        return encoder(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-    return torch.stack([encoder(view) for view in images])
+
+    features: Tensor
+    sides: dict[str, tuple[Tensor, Tensor]]
 
 
-@torch.no_grad()
-def spread(features: Tensor) -> Tensor:
-    """Return how far features (b, D) fill their space, over the batch of all processes.
+class BasedMethod(AbstractMethod):
+    """A method with terms that are dissimilarities of a base. Subclasses implement ``rows`` and ``forward``.
 
-    sqrt(D) times the mean over dimensions of the standard deviation of the features divided by their
-    Euclidean norm: about 1 when they point everywhere, 0 when they have collapsed to one point. Source:
-    SimSiam (arXiv 2011.10566) section 4.1.
+    networks: all between views and heads, by their attribute names, the encoder first; a teacher follows all of them.
+    heads:    the dissimilarity of each such term.
     """
-    directions = F.normalize(features.float(), dim=1)
-    centred = directions - dist.mean_over_ranks(directions.mean(dim=0))
-    deviation = dist.mean_over_ranks(centred.square().mean(dim=0)).sqrt()
-    return deviation.mean() * features.shape[1] ** 0.5
+
+    def __init__(self, base: Base, *, networks: Mapping[str, nn.Module], heads: Mapping[str, Dissimilarity]) -> None:
+        super().__init__()
+        for name, network in networks.items():
+            self.add_module(name, network)
+        self.heads = nn.ModuleDict(heads)
+        self.teacher: Teacher | None = None
+        if isinstance(base, TeacherBase) and base.teacher == "encoder":
+            self.teacher = Teacher(networks, momentum=base.momentum)
+        self._names = tuple(networks)
+
+    @abstractmethod
+    def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
+        """Return what the networks, the method's own or its teacher's, make of the views."""
+
+    def compare(self, views: Views) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the terms that are dissimilarities, and the features (2, b, D)."""
+        own = self.rows({name: self.get_submodule(name) for name in self._names}, views)
+        targets = own.sides
+        if self.teacher is not None:
+            with torch.no_grad():
+                targets = self.rows(dict(self.teacher.networks.items()), views).sides
+        terms = {name: head(*own.sides[name], targets[name]) for name, head in self.heads.items()}
+        return terms, own.features
 
 
-def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float], *, features: Tensor) -> dict[str, Tensor]:
-    """Return what ``AbstractMethod.forward`` returns: weighted sum of the terms, terms, spread."""
-    loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-    return {"loss": loss, **{name: term.detach() for name, term in terms.items()}, "spread": spread(features)}
+class BaseMethod(BasedMethod):
+    """A base alone: the dissimilarity of the features of two views.
 
+    With features y_v = f(x_v) of the views v = 1, 2::
 
-def head_widths(width_in: int, hidden: int | None, *, layers: int, width_out: int, features: int) -> list[int]:
-    """Return the widths of a head of ``layers`` linear layers; ``hidden=None`` takes the paper's for the encoder.
-
-    The paper's hidden width is 512 for ResNet-18 (D = 512) and 2048 for ResNet-50 (D = 2048), STL appendix
-    E.1, E.2; encoders of other sizes take that of the nearer: 512 up to D = 512, 2048 above (ours).
+        loss = inv = dissimilarity(y_1, y_2)
     """
-    hidden = hidden or (512 if features <= 512 else 2048)
-    return [width_in, *[hidden] * (layers - 1), width_out]
+
+    def __init__(self, config: Base, encoder: nn.Module, features: int) -> None:
+        heads = {"inv": config.dissimilarity(features, features=features)}
+        super().__init__(config, networks={"encoder": encoder}, heads=heads)
+        self.config, self.weights = config, {"inv": 1.0}
+
+    def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
+        """Return the features, both as they are."""
+        y = encode(networks["encoder"], views.images, joint_pass=self.joint_pass)
+        return Rows(y, {"inv": (y[:1], y[1:])})
+
+    def forward(self, views: Views) -> dict[str, Tensor]:
+        """Return ``loss``, ``inv`` and ``spread``."""
+        check_views(views, method=self.config.name)
+        terms, y = self.compare(views)
+        return weighted(terms, self.weights, features=y[0])
 
 
-def check_preset(name: str, known: tuple[str, ...]) -> None:
-    """Raise ``InputError`` unless ``name`` is one of the known presets."""
-    if name not in known:
-        raise InputError(f"Unknown preset '{name}'; known: {', '.join(known)}.{did_you_mean(name, known)}")
+def each(network: nn.Module, parts: Tensor) -> Tensor:
+    """Return what the network makes of each part (parts, n, width), below each other (parts n, out)."""
+    return torch.cat([network(part) for part in parts])
 
 
-def require(config: object, names: str, *, at_least: float, above: bool = False) -> None:
-    """Raise ``InputError`` for a field that is below ``at_least`` (or equals it, if ``above``) or not finite.
+def default_hidden(features: int) -> int:
+    """Return the paper's width inside the heads for an encoder with ``features`` outputs.
 
-    names: the fields, with spaces between them; a field that is ``None`` passes.
+    512 for ResNet-18 (D = 512) and 2048 for ResNet-50 (D = 2048), STL appendix E.1, E.2; encoders of other sizes take
+    that of the nearer: 512 up to D = 512, 2048 above (ours).
     """
-    for name in names.split():
-        value = getattr(config, name)
-        if value is None or (math.isfinite(value) and (value > at_least if above else value >= at_least)):
-            continue
-        raise InputError(f"{name} is {value}; expected {f'above {at_least}' if above else f'{at_least} or more'}.")
+    return 512 if features <= 512 else 2048
+
+
+def with_temperature(base: Base, temperature: float | None, *, name: str) -> Base:
+    """Return the base with another temperature, or as it is where that is ``None``.
+
+    Raises ``InputError``, with the option's name, where the base has none, and for one that is not positive.
+    """
+    if temperature is None:
+        return base
+    known = {field.name for field in fields(base)}
+    if "temperature" not in known:
+        raise InputError(f"{name} is {temperature}, but base '{base.name}' has no temperature; leave it out.")
+    if not 0 < temperature < math.inf:
+        raise InputError(f"{name} is {temperature}; expected above 0.")
+    return replace(base, temperature=temperature)

@@ -5,166 +5,150 @@ Yu, Choi, Lee, Hong, Kim: Self-supervised Transformation Learning for Equivarian
 ``official_code``.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from covary.augment import Recipe
 from covary.errors import InputError
-from covary.losses import info_nce
-from covary.methods.base import (
-    AbstractMethod,
-    check_preset,
-    check_views,
-    encode,
-    head_widths,
-    require,
-    weighted,
-)
+from covary.methods.abstract import AbstractConfig, check_views, encode, require, weighted
+from covary.methods.base import Base, BasedMethod, Rows, with_temperature
+from covary.methods.simclr import SimCLR
 from covary.nets import LinearHypernetwork, mlp
 from covary.types import Views
 
 
 @dataclass(frozen=True, kw_only=True)
-class STL:
+class STL(AbstractConfig):
     """Configuration of STL; the defaults are the preset ``paper``.
 
     A loss of weight 0 is not computed, and parts that only it needs are not built.
     """
 
     name: ClassVar[str] = "stl"
-    needs_partners: ClassVar[bool] = True
-    presets: ClassVar[tuple[str, ...]] = ("paper", "official_code")
+    needs = frozenset({"partners"})
+    presets = MappingProxyType(
+        {
+            "paper": {},
+            "official_code": {
+                "base": SimCLR(head_layers=2, head_hidden=512),
+                "head_trans_hidden": 128,
+                "weight_trans": 0.1,
+                "code_layers": 2,
+                "code_hidden": 128,
+            },
+        }
+    )
 
+    base: Base = SimCLR()
+    """Dissimilarity of all three losses (paper appendix A)."""
     weight_inv: float = 1.0
     """Weight of the invariance loss (paper section 4)."""
     weight_equi: float = 1.0
     """Weight of the equivariance loss (paper section 4)."""
     weight_trans: float = 0.2
     """Weight of the transformation loss (paper section 4; the authors' code has 0.1)."""
-    temperature_inv: float = 0.2
-    """Temperature of the invariance loss (three in the paper; that all are 0.2 is INFERRED from the code)."""
-    temperature_equi: float = 0.2
-    """Temperature of the equivariance loss (as above)."""
-    temperature_trans: float = 0.2
-    """Temperature of the transformation loss (as above)."""
+    temperature_equi: float | None = None
+    """Temperature of the equivariance loss; None: the base's (three in the paper, one of 0.2 in the code)."""
+    temperature_trans: float | None = None
+    """Temperature of the transformation loss; None: the base's (as above)."""
     code: int = 128
     """Width of the transformation code (E.1)."""
     code_layers: int = 3
     """Linear layers of the transformation encoder (E.1: "3-layer"; counting linear layers is INFERRED)."""
     code_hidden: int = 512
     """Width inside the transformation encoder (E.1; for ResNet-50 INFERRED)."""
-    head_layers: int = 3
-    """Linear layers of each of the three projectors (E.1: "3-layer"; counting linear layers is INFERRED)."""
-    head_hidden: int | None = None
-    """Width inside the projectors of features; None: 512 up to 512 features, else 2048 (E.1, E.2)."""
     head_trans_hidden: int | None = None
-    """Width inside the projector of codes; None: as head_hidden (INFERRED)."""
-    embedding: int = 128
-    """Width of the three embeddings (E.1, E.2)."""
-    joint_pass: bool = False
-    """Encode both views in one pass with common BatchNorm statistics; the authors use one pass for each."""
+    """Width inside the projector of codes; None: as the base's of features (INFERRED)."""
 
     def __post_init__(self) -> None:
         """Raise ``InputError`` for a value out of its range, and when no loss has a weight."""
         require(self, "weight_inv weight_equi weight_trans", at_least=0)
-        require(self, "temperature_inv temperature_equi temperature_trans", at_least=0, above=True)
-        require(
-            self,
-            "code code_layers code_hidden head_layers head_hidden head_trans_hidden embedding",
-            at_least=1,
-        )
+        require(self, "code code_layers code_hidden head_trans_hidden", at_least=1)
         if not any(self.weights.values()):
             raise InputError("weight_inv, weight_equi and weight_trans are all 0; expected at least one above 0.")
+        for name in ("temperature_equi", "temperature_trans"):
+            with_temperature(self.base, getattr(self, name), name=name)
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each loss by its name."""
-        return {"inv": self.weight_inv, "equi": self.weight_equi, "trans": self.weight_trans}
+        """Weight of each loss by its name, without those of weight 0."""
+        weights = {"inv": self.weight_inv, "equi": self.weight_equi, "trans": self.weight_trans}
+        return {name: weight for name, weight in weights.items() if weight > 0}
 
-    @classmethod
-    def preset(cls, name: str) -> Self:
-        """Return ``paper`` (the defaults) or ``official_code`` (what the authors published)."""
-        check_preset(name, cls.presets)
-        if name == "paper":
-            return cls()
-        return cls(
-            weight_trans=0.1,
-            code_layers=2,
-            code_hidden=128,
-            head_layers=2,
-            head_hidden=512,
-            head_trans_hidden=128,
-        )
-
-    def build(self, encoder: nn.Module, features: int) -> "STLMethod":
+    def build(self, encoder: nn.Module, features: int, recipe: Recipe) -> "STLMethod":
         """Return the method around an encoder with ``features`` outputs."""
         return STLMethod(self, encoder, features)
 
 
-class STLMethod(AbstractMethod):
+class STLMethod(BasedMethod):
     """STL.
 
     With features y_v = f(x_v) of the views v = 1, 2 of an image, codes of the way from one view to the
-    other, and s(i) the partner of row i, to which the same was done::
+    other, s(i) the partner of row i, to which the same was done, and the base's dissimilarity d, which has heads of
+    its own for each loss::
 
         forth = f_T([y_1; y_2])                  back = f_T([y_2; y_1])
         moved_2 = W(forth[s]) y_1                moved_1 = W(back[s]) y_2
-        inv   = InfoNCE(g_inv(y_1), g_inv(y_2))
-        equi  = InfoNCE([g_equi(y_1); g_equi(y_2)], [g_equi(moved_1); g_equi(moved_2)])
-        trans = InfoNCE(g_trans([forth; back] of even rows), g_trans([forth; back] of odd rows))
+        inv   = d(y_1, y_2)
+        equi  = d([y_1; y_2], [moved_1; moved_2])
+        trans = d([forth; back] of even rows, [forth; back] of odd rows)
         loss  = weight_inv inv + weight_equi equi + weight_trans trans
 
     The code that moves an image's features is its partner's, never its own, from which the moved features
-    could be copied. Nothing is detached. Every network runs once per view or direction, with BatchNorm
-    statistics of its own, as the authors do. ``views.params`` is never read.
+    could be copied. Nothing is detached but what the base detaches. Every network runs once per view or direction,
+    with BatchNorm statistics of its own, as the authors do. ``views.params`` is never read.
 
-    Source: paper section 3, equations 5 to 14.
+    Source: paper section 3, equations 5 to 14; appendix A for other bases than SimCLR.
     """
 
     def __init__(self, config: STL, encoder: nn.Module, features: int) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = encoder
-        c, equi, trans = config, config.weight_equi > 0, config.weight_trans > 0
-        code_widths = [2 * features, *[c.code_hidden] * (c.code_layers - 1), c.code]
-        self.head_inv = self._head(features, c.head_hidden, features) if c.weight_inv > 0 else None
-        self.transformation_encoder = mlp(code_widths) if equi or trans else None
-        self.hypernetwork = LinearHypernetwork(code_dim=c.code, features=features) if equi else None
-        self.head_equi = self._head(features, c.head_hidden, features) if equi else None
-        self.head_trans = self._head(c.code, c.head_trans_hidden or c.head_hidden, features) if trans else None
+        c, weights = config, config.weights
+        networks: dict[str, nn.Module] = {"encoder": encoder}
+        if "equi" in weights or "trans" in weights:
+            networks["transformation_encoder"] = mlp([2 * features, *[c.code_hidden] * (c.code_layers - 1), c.code])
+        if "equi" in weights:
+            networks["hypernetwork"] = LinearHypernetwork(code_dim=c.code, features=features)
+        trans = with_temperature(c.base, c.temperature_trans, name="temperature_trans")
+        bases = {
+            "inv": (c.base, features),
+            "equi": (with_temperature(c.base, c.temperature_equi, name="temperature_equi"), features),
+            "trans": (replace(trans, head_hidden=c.head_trans_hidden or c.base.head_hidden), c.code),
+        }
+        heads = {
+            name: base.dissimilarity(width, features=features)
+            for name, (base, width) in bases.items()
+            if name in weights
+        }
+        super().__init__(config.base, networks=networks, heads=heads)
+        self.config, self.weights = config, weights
 
-    def _head(self, width_in: int, hidden: int | None, features: int) -> nn.Sequential:
-        c = self.config
-        return mlp(head_widths(width_in, hidden, layers=c.head_layers, width_out=c.embedding, features=features))
+    def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
+        """Return the features, and both sides of the losses that have a weight."""
+        y = encode(networks["encoder"], views.images, joint_pass=self.joint_pass)
+        sides = {"inv": (y[:1], y[1:])}
+        if "transformation_encoder" in networks:
+            f_t, (y1, y2) = networks["transformation_encoder"], y
+            codes = torch.stack([f_t(torch.cat([y1, y2], dim=1)), f_t(torch.cat([y2, y1], dim=1))])
+            sides["trans"] = (codes[:, 0::2].flatten(0, 1)[None], codes[:, 1::2].flatten(0, 1)[None])
+            if "hypernetwork" in networks:
+                forth, back = codes
+                move = networks["hypernetwork"]
+                moved = torch.stack([move(of_partner(back), y2), move(of_partner(forth), y1)])
+                sides["equi"] = (y, moved)
+        return Rows(y, sides)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``spread`` and those of ``inv``, ``equi``, ``trans`` whose weight is not 0."""
-        check_views(views, method="STL", partners=True)
-        c = self.config
-        y1, y2 = encode(self.encoder, views.images, joint_pass=c.joint_pass)
-        terms: dict[str, Tensor] = {}
-        if self.head_inv is not None:
-            terms["inv"] = info_nce(self.head_inv(y1), self.head_inv(y2), temperature=c.temperature_inv)
-        if self.transformation_encoder is not None:
-            forth = self.transformation_encoder(torch.cat([y1, y2], dim=1))
-            back = self.transformation_encoder(torch.cat([y2, y1], dim=1))
-            if self.hypernetwork is not None and self.head_equi is not None:
-                moved1 = self.hypernetwork(_of_partner(back), y2)
-                moved2 = self.hypernetwork(_of_partner(forth), y1)
-                made, found = (
-                    [self.head_equi(y1), self.head_equi(y2)],
-                    [self.head_equi(moved1), self.head_equi(moved2)],
-                )
-                terms["equi"] = info_nce(torch.cat(made), torch.cat(found), temperature=c.temperature_equi)
-            if self.head_trans is not None:
-                evens = self.head_trans(torch.cat([forth[0::2], back[0::2]]))
-                odds = self.head_trans(torch.cat([forth[1::2], back[1::2]]))
-                terms["trans"] = info_nce(evens, odds, temperature=c.temperature_trans)
-        return weighted(terms, c.weights, features=y1)
+        check_views(views, method="STL", needs=self.config.needs)
+        terms, y = self.compare(views)
+        return weighted(terms, self.weights, features=y[0])
 
 
-def _of_partner(rows: Tensor) -> Tensor:
+def of_partner(rows: Tensor) -> Tensor:
     """Return the rows (b, k) with 2i and 2i+1 exchanged."""
     return rows.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)

@@ -1,8 +1,9 @@
-"""Networks: encoders by name, heads, the hypernetwork, BatchNorm over several processes."""
+"""Networks: encoders by name, heads, the hypernetwork, the teacher, BatchNorm over several processes."""
 
 from covary.nets.encoder import build_encoder, load_weights
 from covary.nets.hypernetwork import LinearHypernetwork
 from covary.nets.mlp import mlp
 from covary.nets.norm import convert_batchnorm
+from covary.nets.teacher import Teacher
 
-__all__ = ["LinearHypernetwork", "build_encoder", "convert_batchnorm", "load_weights", "mlp"]
+__all__ = ["LinearHypernetwork", "Teacher", "build_encoder", "convert_batchnorm", "load_weights", "mlp"]

@@ -27,7 +27,7 @@ TINY = [
     *("--data", "shapes:n=16", "--image-size", "8", "--encoder", "resnet8", "--batch-size", "8"),
     *("--device", "cpu", "--knn-epochs", "-1"),
 ]
-SMALL_HEADS = ["--method.head-hidden", "8", "--method.code-hidden", "8", "--method.code", "4"]
+SMALL_HEADS = ["--method.base.head-hidden", "8", "--method.code-hidden", "8", "--method.code", "4"]
 
 
 def pretrain(out: Path, *more: str) -> list[str]:

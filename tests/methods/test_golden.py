@@ -11,6 +11,7 @@ from ranks import my_rows, run_ranks
 from torch import Tensor, nn
 
 from covary import dist
+from covary.augment import preset
 from covary.methods import STL, AbstractMethod
 from covary.nets import build_encoder, convert_batchnorm
 from covary.types import Views
@@ -20,15 +21,16 @@ THEIRS = {
     "encoder": "backbone",
     "transformation_encoder": "trans_backbone",
     "hypernetwork": "equi_transform.hypernet",
-    "head_inv": "inv_projector",
-    "head_equi": "equi_projector",
-    "head_trans": "trans_projector",
+    "heads.inv.projector": "inv_projector",
+    "heads.equi.projector": "equi_projector",
+    "heads.trans.projector": "trans_projector",
 }
+RECIPE = preset("official_code", size=32, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 
 
 def their_name(name: str) -> str:
-    ours, rest = name.split(".", 1)
-    return f"{THEIRS[ours]}.{rest}"
+    (ours,) = (ours for ours in THEIRS if name.startswith(f"{ours}."))
+    return THEIRS[ours] + name.removeprefix(ours)
 
 
 def wave(numbers: int, factor: float, shift: int) -> Tensor:
@@ -38,7 +40,7 @@ def wave(numbers: int, factor: float, shift: int) -> Tensor:
 
 def golden_method() -> AbstractMethod:
     with torch.device("meta"):
-        method = STL.preset("official_code").build(*build_encoder("resnet18")).double()
+        method = STL.preset("official_code").build(*build_encoder("resnet18"), RECIPE).double()
     method.to_empty(device="cpu")
     for module in method.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -80,7 +82,7 @@ def check(found: dict[str, Any], mode: str) -> None:
 
 def test_parameters_are_those_of_the_authors() -> None:
     with torch.device("meta"):
-        method = STL.preset("official_code").build(*build_encoder("resnet18"))
+        method = STL.preset("official_code").build(*build_encoder("resnet18"), RECIPE)
     shapes = {their_name(name): list(p.shape) for name, p in method.named_parameters()}
     assert shapes == GOLDEN["parameter_names"]
 

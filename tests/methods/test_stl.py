@@ -1,14 +1,12 @@
 """STL against a twin written from the paper's equations, with explicit matrices, rows and index lists."""
 
-import math
-
 import pytest
 import torch
-from tiny import tiny_method, tiny_views
+from tiny import RECIPE, tiny_method, tiny_views
 from torch import Tensor, nn
 
 from covary.errors import InputError
-from covary.methods import STL
+from covary.methods import BYOL, STL, SimCLR
 from covary.types import Views
 
 
@@ -46,16 +44,17 @@ def naive_stl(method: nn.Module, views: Views) -> dict[str, Tensor]:
     inverse = [(method.hypernetwork.weight @ code).reshape(d, d) for code in back]
     moved1 = [inverse[partner[i]] @ y2[i] for i in range(b)]
     moved2 = [matrix[partner[i]] @ y1[i] for i in range(b)]
-    inv = naive_nce(naive_mlp(method.head_inv, y1), naive_mlp(method.head_inv, y2), c.temperature_inv)
+    head_inv, head_equi, head_trans = (method.heads[name].projector for name in ("inv", "equi", "trans"))
+    inv = naive_nce(naive_mlp(head_inv, y1), naive_mlp(head_inv, y2), c.base.temperature)
     equi = naive_nce(
-        naive_mlp(method.head_equi, y1) + naive_mlp(method.head_equi, y2),
-        naive_mlp(method.head_equi, moved1) + naive_mlp(method.head_equi, moved2),
+        naive_mlp(head_equi, y1) + naive_mlp(head_equi, y2),
+        naive_mlp(head_equi, moved1) + naive_mlp(head_equi, moved2),
         c.temperature_equi,
     )
     even, odd = [0, 2, 4, 6, 8][: b // 2], [1, 3, 5, 7, 9][: b // 2]
     trans = naive_nce(
-        naive_mlp(method.head_trans, [forth[i] for i in even] + [back[i] for i in even]),
-        naive_mlp(method.head_trans, [forth[i] for i in odd] + [back[i] for i in odd]),
+        naive_mlp(head_trans, [forth[i] for i in even] + [back[i] for i in even]),
+        naive_mlp(head_trans, [forth[i] for i in odd] + [back[i] for i in odd]),
         c.temperature_trans,
     )
     loss = c.weight_inv * inv + c.weight_equi * equi + c.weight_trans * trans
@@ -65,8 +64,9 @@ def naive_stl(method: nn.Module, views: Views) -> dict[str, Tensor]:
 @pytest.mark.parametrize("b", [2, 6, 8, 10])
 def test_equals_the_equations(b: int) -> None:
     fields = {"weight_inv": 0.7, "weight_equi": 1.3, "weight_trans": 0.4}
-    temperatures = {"temperature_inv": 0.5, "temperature_equi": 0.3, "temperature_trans": 0.2}
-    method, views = tiny_method("stl", **fields, **temperatures), tiny_views(b)
+    base = SimCLR(temperature=0.5, head_hidden=16, embedding=5)
+    method = tiny_method("stl", **fields, base=base, temperature_equi=0.3, temperature_trans=0.2)
+    views = tiny_views(b)
     found, expected = method(views), naive_stl(method, views)
     parameters = dict(method.named_parameters())
     for name, value in expected.items():
@@ -92,20 +92,12 @@ def test_own_code_is_never_used_to_move_features() -> None:
     assert not torch.allclose(code_of_back, code_of_forth)
 
 
-def test_parameters_of_the_views_are_never_read() -> None:
-    numbers = [
-        tiny_method("stl")(tiny_views(6, params=params))["loss"]
-        for params in (torch.zeros(2, 6, 3), torch.full((2, 6, 3), math.nan))
-    ]
-    assert torch.equal(*numbers)
-
-
 PARTS = {
-    "head_inv": {"weight_inv"},
+    "heads.inv": {"weight_inv"},
     "transformation_encoder": {"weight_equi", "weight_trans"},
     "hypernetwork": {"weight_equi"},
-    "head_equi": {"weight_equi"},
-    "head_trans": {"weight_trans"},
+    "heads.equi": {"weight_equi"},
+    "heads.trans": {"weight_trans"},
 }
 ZEROS = [
     {"weight_inv"},
@@ -122,7 +114,8 @@ def test_weight_zero_builds_and_computes_nothing(zeros: set[str]) -> None:
     method = tiny_method("stl", **dict.fromkeys(zeros, 0.0))
     full = tiny_method("stl")
     expected = {part for part, needed_by in PARTS.items() if needed_by - zeros}
-    assert {name.split(".")[0] for name, _ in method.named_parameters()} == expected | {"encoder"}
+    built = {name.split(".projector")[0] for name, _ in method.named_parameters()}
+    assert {name if name in PARTS else name.split(".")[0] for name in built} == expected | {"encoder"}
     method.load_state_dict({name: full.state_dict()[name] for name in method.state_dict()})
     views = tiny_views(6)
     found, whole = method(views), full(views)
@@ -154,16 +147,23 @@ def widths(layers: nn.Module) -> list[int]:
 )
 def test_widths(preset: str, features: int, code: list[int], head: list[int], head_trans: list[int]) -> None:
     with torch.device("meta"):
-        method = STL.preset(preset).build(nn.Identity(), features)
+        method = STL.preset(preset).build(nn.Identity(), features, RECIPE)
     assert widths(method.transformation_encoder) == code
-    assert widths(method.head_inv) == widths(method.head_equi) == head
-    assert widths(method.head_trans) == head_trans
+    assert widths(method.heads["inv"]) == widths(method.heads["equi"]) == head
+    assert widths(method.heads["trans"]) == head_trans
     assert method.hypernetwork.weight.shape == (features**2, 128)
 
 
 def test_presets() -> None:
     assert STL.preset("paper") == STL()
     assert (STL().weight_trans, STL.preset("official_code").weight_trans) == (0.2, 0.1)
+
+
+def test_a_temperature_for_a_base_that_has_none() -> None:
+    with pytest.raises(
+        InputError, match=r"temperature_trans is 0\.2, but base 'byol' has no temperature; leave it out"
+    ):
+        STL(base=BYOL(), temperature_trans=0.2)
 
 
 def test_views_without_partners() -> None:
