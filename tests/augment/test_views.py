@@ -12,6 +12,7 @@ from covary import keyed
 from covary.augment import (
     COLUMNS,
     JITTER_ORDERS,
+    AugMix,
     Rotation,
     Solarize,
     TurnedView,
@@ -30,6 +31,7 @@ PAPER = preset("paper", size=32, mean=MEAN, std=STD)
 EVERYTHING = dataclasses.replace(
     PAPER, quarter_turns=0.75, rotation=Rotation(degrees=90.0, p=0.5), solarize=Solarize(threshold=0.5, p=0.5)
 )
+MIXED = dataclasses.replace(EVERYTHING, augmix=AugMix(p=0.8, all_ops=True))
 LARGE = preset("official_code", size=96, mean=MEAN, std=STD)
 
 
