@@ -157,14 +157,13 @@ def augment_and_mix(images: Tensor, numbers: Tensor, *, augmix: AugMix) -> Tenso
     """
     weight, mix, operation, level = numbers.split(list(augmix.widths.values()), dim=1)
     x = (images * WHITE).round_().clamp_(0, WHITE)
-    chains = x.repeat_interleave(augmix.width, dim=0)
-    for step in range(augmix.steps):
-        of_step = (number.unflatten(1, (augmix.width, -1))[..., step].flatten() for number in (operation, level))
-        chains = _operate(chains, *of_step)
-    mixed = x.mul_((1 - mix).to(x.device)[..., None, None])
-    shares = (mix * weight).to(x.device)[..., None, None, None].unbind(1)
-    for chain, share in zip(chains.unflatten(0, (-1, augmix.width)).unbind(1), shares, strict=True):
-        mixed.add_(chain * share)
+    operation, level = (number.unflatten(1, (augmix.width, -1)) for number in (operation, level))
+    mixed = x * (1 - mix).to(x.device)[..., None, None]
+    for chain, share in enumerate((mix * weight).to(x.device)[..., None, None, None].unbind(1)):
+        moved = x.clone()
+        for step in range(augmix.steps):
+            moved = _operate(moved, operation[:, chain, step], level[:, chain, step])
+        mixed.add_(moved.mul_(share))
     return mixed.div_(WHITE)
 
 

@@ -231,3 +231,11 @@ def test_wrong_values_say_what_to_change(fields, message):
         AugMix(**fields)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_mixtures_of_the_cpu():
+    augmix = AugMix(p=1.0, all_ops=True)
+    images, numbers = images_of(64, 96), numbers_of(augmix, 64)
+    on_cpu, on_cuda = (augment_and_mix(images.to(device), numbers, augmix=augmix).cpu() for device in ("cpu", "cuda"))
+    assert ((on_cpu - on_cuda).abs() > 1.01 / 255).float().mean() < 1e-3
