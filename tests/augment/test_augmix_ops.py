@@ -6,10 +6,11 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from covary.augment import AUGMIX_OPERATIONS, augmix_ops
-from covary.augment.augmix import matrices
+from covary.augment.augmix import GEOMETRIC, matrices
 
 SIZES = [1, 2, 3, 33, 96]
-FACTORS = [0.118, 0.3, 0.64, 1.0, 1.37, 1.9, 0.9, 0.5, 1.7]
+FACTORS = [0.118, 0.3, 0.64, 1.0, 1.37, 1.9]
+LEVELS = [0.1, -0.7, 1.3, -2.0, 2.99, -4.4, 6.0, -8.1, 9.99]
 
 
 def images_of(size):
@@ -24,6 +25,11 @@ def images_of(size):
     images[7] = images[7] // 128 * 255
     images[8] = images[8] // 64 * 64
     return images
+
+
+def every_pair(images, numbers):
+    """Repeat the images so that each meets each number."""
+    return images.repeat(len(numbers), 1, 1, 1), [number for number in numbers for _ in images]
 
 
 def pillow(images, operation, *numbers):
@@ -44,27 +50,21 @@ def test_operations_without_a_number(name, size):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
-    ("name", "numbers"),
-    [("posterize", [1, 2, 3, 4, 5, 6, 7, 8, 3]), ("solarize", [0, 1, 100, 128, 200, 255, 256, 180, 192])],
+    ("name", "numbers"), [("posterize", range(1, 9)), ("solarize", [0, 1, 100, 128, 200, 255, 256])]
 )
 def test_operations_with_a_number(name, numbers, size):
-    images = images_of(size)
+    images, numbers = every_pair(images_of(size), numbers)
     result = getattr(augmix_ops, name)(images.float(), torch.tensor(numbers))
     assert torch.equal(result, pillow(images, getattr(ImageOps, name), numbers))
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["color", "contrast", "brightness", "sharpness"])
-@pytest.mark.parametrize("shift", range(3))
-def test_enhancers(name, size, shift):
-    images = images_of(size)
-    factors = FACTORS[shift:] + FACTORS[:shift]
+def test_enhancers(name, size):
+    images, factors = every_pair(images_of(size), FACTORS)
     result = getattr(augmix_ops, name)(images.float(), torch.tensor(factors, dtype=torch.float64))
     enhance = getattr(ImageEnhance, name.capitalize())
     assert torch.equal(result, pillow(images, lambda image, factor: enhance(image).enhance(factor), factors))
-
-
-LEVELS = [0.1, -0.7, 1.3, -2.0, 2.99, -4.4, 6.0, -8.1, 9.99]
 
 
 def published(name, image, level):
@@ -84,17 +84,16 @@ def published(name, image, level):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("shift", range(9))
-@pytest.mark.parametrize("name", ["rotate", "shear_x", "shear_y", "translate_x", "translate_y"])
-def test_geometry(name, shift, size):
-    images = images_of(size)
-    levels = LEVELS[shift:] + LEVELS[:shift]
-    operation = torch.full((9,), AUGMIX_OPERATIONS.index(name))
+@pytest.mark.parametrize("name", GEOMETRIC)
+def test_geometry(name, size):
+    """Pillow truncates a bilinear mean in float64: one in float32 may be truncated to the next integer, seldom."""
+    images, levels = every_pair(images_of(size), LEVELS)
+    operation = torch.full((len(images),), AUGMIX_OPERATIONS.index(name))
     matrix = matrices(operation, torch.tensor(levels, dtype=torch.float64), size=size)
     result = augmix_ops.affine(images.float(), matrix)
     expected = pillow(images, lambda image, level: published(name, image, level), levels)
     torch.testing.assert_close(result, expected, rtol=0, atol=1)
-    assert (result == expected).float().mean() > 0.98
+    assert (result == expected).float().mean() > 0.997
 
 
 def test_affine_of_a_rectangle():
