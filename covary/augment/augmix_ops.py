@@ -20,7 +20,7 @@ def autocontrast(images: Tensor) -> Tensor:
     """
     low, high = (end(images.flatten(2), dim=2, keepdim=True).double() for end in (torch.amin, torch.amax))
     levels = torch.arange(WHITE + 1, device=images.device, dtype=torch.float64)
-    scale = levels[-1] / (high - low).clamp_min(1)
+    scale = levels[-1] / (high - low).clamp_min(1)  # tensor by tensor; 255 / tensor is 255 times a reciprocal
     table = torch.where(high > low, levels * scale - low * scale, levels)
     return _look_up(images, table)
 
@@ -53,7 +53,7 @@ def posterize(images: Tensor, bits: Tensor) -> Tensor:
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     """Replace every value ``x`` at or above the threshold by ``255 - x`` (``ImageOps.solarize``).
 
-    A ``torch.where`` was measured to take ten times as long.
+    A ``torch.where`` on noise was measured to take three times as long.
     """
     bright = images >= _per_image(threshold, images)
     return bright.to(images.dtype).mul_(WHITE).sub_(images).abs_()
@@ -75,8 +75,8 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
     places = along_x.to(images)[:, :, None] + along_y.to(images)[..., None]
     grid = places.permute(0, 2, 3, 1)
     values = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    x, y = places.abs().split(1, dim=1)
-    return values.add_(TRUNCATION).floor_().mul_((x < 1).logical_and_(y < 1))
+    across, down = (places.abs() < 1).split(1, dim=1)
+    return values.add_(TRUNCATION).floor_().mul_(across & down)
 
 
 def color(images: Tensor, factor: Tensor) -> Tensor:
