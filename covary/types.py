@@ -29,7 +29,7 @@ class Views:
     """Views of one batch: every image after ``v`` transformations.
 
     images:   float (v, b, 3, s, s), normalised.
-    params:   float (v, b, p), how each view was made (columns: ``augment.recipe.COLUMNS``); what label-based methods
+    params:   float (v, b, p), how each view was made (columns: ``Recipe.columns``); what label-based methods
               learn from, what STL must never read.
     partners: whether rows 2i and 2i+1 went through the same aligned transformations.
     turned:   float (4, b, 3, s', s'), the extra view that the recipe declares, turned by 0 to 3 quarter turns

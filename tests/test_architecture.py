@@ -28,8 +28,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for p
 PUBLIC = {
     "covary": "__version__ augment evaluate losses methods pretrain",
     "covary.augment": (
-        "COLUMNS JITTER_ORDERS PRESETS TARGETS ColorJitter Crop GaussianBlur Labels Recipe Rotation Solarize "
-        "TurnedView apply boxes make_views preset sample turned_view"
+        "AUGMIX_OPERATIONS COLUMNS JITTER_ORDERS PRESETS TARGETS AugMix ColorJitter Crop GaussianBlur Labels Recipe "
+        "Rotation Solarize TurnedView apply boxes make_views preset sample turned_view"
     ),
     "covary.data": "Batches Fit ImageStore Split load native_size normalization",
     "covary.evaluation": "KnnOptions LinearOptions Result evaluate",

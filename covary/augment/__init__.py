@@ -1,5 +1,7 @@
 """Images to views: what is drawn and what partners share, the numbers, and the batched operations they steer."""
 
+from covary.augment.augmix import OPERATIONS as AUGMIX_OPERATIONS
+from covary.augment.augmix import AugMix
 from covary.augment.labels import Labels
 from covary.augment.recipe import (
     COLUMNS,
@@ -20,10 +22,12 @@ from covary.augment.sampling import sample
 from covary.augment.views import apply, boxes, make_views
 
 __all__ = [
+    "AUGMIX_OPERATIONS",
     "COLUMNS",
     "JITTER_ORDERS",
     "PRESETS",
     "TARGETS",
+    "AugMix",
     "ColorJitter",
     "Crop",
     "GaussianBlur",

@@ -49,7 +49,8 @@ class Labels:
     Exchanging the two views changes the sign of all but yes/no labels and cosines.
 
     An operation is switched on where its probability is above 0; a jitter factor, a hue or a rotation whose reach is
-    0 has no number. The order of the jitter's operations is no label. Whether the recipe has partners plays no role.
+    0 has no number. The order of the jitter's operations is no label, nor is anything of AugMix, which STL
+    calls incompatible with labels. Whether the recipe has partners plays no role.
 
     A number that is NaN makes every label that depends on it NaN.
 

@@ -5,7 +5,7 @@ any device, and returns new images on the images' device.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -142,6 +142,15 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """Subtract the mean of each channel and divide by its standard deviation."""
     centre, spread = (images.new_tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
     return (images - centre).div_(spread)
+
+
+def on_rows(x: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
+    """Replace the chosen rows (bool (b,) on the CPU) by what the operation makes of them and of their numbers."""
+    rows = chosen.nonzero().squeeze(1)
+    if len(rows) == 0:
+        return x
+    index = rows.to(x.device)
+    return x.index_copy_(0, index, operation(x.index_select(0, index), *(n[rows] for n in numbers)))
 
 
 def _weighted_rows(rows: Tensor, taps: Taps) -> Tensor:

@@ -1,7 +1,8 @@
 """What is done to an image: the operations, their ranges, and with which of them features should co-vary.
 
 A recipe is a value; ``sampling.sample`` turns it and a key into numbers, ``views.apply`` turns images and those
-numbers into views. ``COLUMNS`` is the layout of the numbers, one row per image:
+numbers into views. ``COLUMNS`` is the layout of the numbers, one row per image; AugMix has more
+(``AugMix.widths``):
 
     crop        4  top / H, left / W, height / H, width / W of the box, H and W those of the image
     flip        1  1 = mirrored left to right
@@ -22,9 +23,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from covary.augment.augmix import AugMix
+from covary.augment.checks import check_number, check_range
 from covary.errors import InputError, did_you_mean
 
-Name = Literal["crop", "flip", "quarter_turn", "rotation", "jitter", "grayscale", "blur", "solarize"]
+Name = Literal["crop", "flip", "quarter_turn", "rotation", "jitter", "grayscale", "blur", "solarize", "augmix"]
 NAMES: tuple[Name, ...] = get_args(Name)
 TARGETS: Mapping[str, tuple[Name, ...]] = MappingProxyType(
     {"crop": ("crop",), "color": ("jitter",), "crop+color": ("crop", "jitter"), "all": NAMES}
@@ -38,10 +41,17 @@ JITTER_ORDERS = tuple(itertools.permutations(JITTER))
 WIDTHS = {"crop": 4, "flip": 1, "turn": 1, "angle": 1} | dict.fromkeys(
     (*JITTER, "order", "grayscale", "blur", "solarize"), 1
 )
-ENDS = tuple(itertools.accumulate(WIDTHS.values()))
-COLUMNS: Mapping[str, slice] = MappingProxyType(
-    {name: slice(end - width, end) for (name, width), end in zip(WIDTHS.items(), ENDS, strict=True)}
-)
+
+
+def _lay_out(widths: Mapping[str, int]) -> Mapping[str, slice]:
+    """Put columns of these widths side by side."""
+    ends = itertools.accumulate(widths.values())
+    return MappingProxyType(
+        {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
+    )
+
+
+COLUMNS = _lay_out(WIDTHS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +64,8 @@ class Crop:
     """Width over height of the box, log-uniform between the two."""
 
     def __post_init__(self) -> None:
-        _check_range("crop.scale", self.scale, 1)
-        _check_range("crop.ratio", self.ratio, math.inf)
+        check_range("crop.scale", self.scale, 1)
+        check_range("crop.ratio", self.ratio, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +78,8 @@ class Rotation:
     """Probability that an image is rotated."""
 
     def __post_init__(self) -> None:
-        _check_number("rotation.degrees", self.degrees, 0, 180)
-        _check_number("rotation.p", self.p, 0, 1)
+        check_number("rotation.degrees", self.degrees, 0, 180)
+        check_number("rotation.p", self.p, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +99,9 @@ class ColorJitter:
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
-            _check_number(f"jitter.{name}", getattr(self, name), 0, math.inf)
-        _check_number("jitter.hue", self.hue, 0, 0.5)
-        _check_number("jitter.p", self.p, 0, 1)
+            check_number(f"jitter.{name}", getattr(self, name), 0, math.inf)
+        check_number("jitter.hue", self.hue, 0, 0.5)
+        check_number("jitter.p", self.p, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +118,8 @@ class GaussianBlur:
     def __post_init__(self) -> None:
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise InputError(f"blur.kernel is {self.kernel}; expected an odd number of pixels such as 9.")
-        _check_range("blur.sigma", self.sigma, math.inf)
-        _check_number("blur.p", self.p, 0, 1)
+        check_range("blur.sigma", self.sigma, math.inf)
+        check_number("blur.p", self.p, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +134,7 @@ class Solarize:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
             raise InputError(f"solarize.threshold is {self.threshold}; expected a number in [0, 1).")
-        _check_number("solarize.p", self.p, 0, 1)
+        check_number("solarize.p", self.p, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +149,7 @@ class TurnedView:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InputError(f"turned.size is {self.size} pixels; expected 1 or more.")
-        _check_range("turned.scale", self.scale, 1)
+        check_range("turned.scale", self.scale, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +178,8 @@ class Recipe:
     """Gaussian blur."""
     solarize: Solarize = field(default_factory=Solarize)
     """Inversion of bright pixels."""
+    augmix: AugMix = field(default_factory=AugMix)
+    """Mixture with chains of operations, before the change of colours."""
     targets: tuple[Name, ...] = ()
     """Operations that features should co-vary with: partners share their numbers, label-based methods learn them."""
     partners: bool = False
@@ -185,7 +197,7 @@ class Recipe:
         if not (len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, self.mean)) and min(self.std) > 0):
             raise InputError(f"mean is {self.mean} and std is {self.std}; expected three numbers each, std above 0.")
         for name in ("flip", "quarter_turns", "grayscale"):
-            _check_number(name, getattr(self, name), 0, 1)
+            check_number(name, getattr(self, name), 0, 1)
         if self.blur.p > 0 and self.blur.kernel // 2 >= self.size:
             raise InputError(
                 f"blur.kernel is {self.blur.kernel} for views of {self.size} pixels; "
@@ -206,6 +218,11 @@ class Recipe:
     def aligned(self) -> tuple[Name, ...]:
         """Operations whose numbers partners share: the targets, none where there are no partners."""
         return self.targets if self.partners else ()
+
+    @property
+    def columns(self) -> Mapping[str, slice]:
+        """The layout of this recipe's numbers: ``COLUMNS``, then those of AugMix where it is on."""
+        return _lay_out({**WIDTHS, **self.augmix.widths})
 
     def of_turned_view(self) -> "Recipe":
         """Return the recipe of the extra view, one view and no partners; raises ``InputError`` where there is none."""
@@ -251,17 +268,3 @@ def _blur_kernel(size: int) -> int:
     Source: SimCLR (arXiv 2002.05709) appendix A.
     """
     return 2 * (size // 20) + 1
-
-
-def _check_number(name: str, value: float, low: float, high: float) -> None:
-    """Raise unless ``low <= value <= high`` and the value is finite."""
-    if not (low <= value <= high and math.isfinite(value)):
-        bounds = f"a number from {low} to {high}" if math.isfinite(high) else f"a number of at least {low}"
-        raise InputError(f"{name} is {value}; expected {bounds}.")
-
-
-def _check_range(name: str, pair: tuple[float, float], high: float) -> None:
-    """Raise unless ``0 < pair[0] <= pair[1] <= high`` and both are finite."""
-    if not (len(pair) == 2 and 0 < pair[0] <= pair[1] <= high and math.isfinite(pair[1])):
-        limit = f", at most {high}" if math.isfinite(high) else ""
-        raise InputError(f"{name} is {pair}; expected two numbers above 0{limit}, the smaller first.")

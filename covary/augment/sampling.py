@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from covary import keyed
-from covary.augment.recipe import COLUMNS, JITTER, JITTER_ORDERS, NAMES, Crop, Name, Recipe
+from covary.augment.augmix import draw
+from covary.augment.recipe import COLUMNS, JITTER, JITTER_ORDERS, Crop, Name, Recipe
 from covary.errors import InputError
 
 ATTEMPTS = 10  # boxes drawn before the central one is taken, as torchvision's RandomResizedCrop
@@ -30,7 +31,7 @@ def sample(recipe: Recipe, *, seed: int, epoch: int, positions: Tensor, sizes: T
     positions: int64 (b,) on the CPU, places in the epoch's order; where the recipe aligns anything, rows 2i and 2i+1
                hold positions 2j and 2j+1 (partners).
     sizes:     int64 (b, 2), height and width of each image.
-    Returns float32 (v, b, P), columns as in ``recipe.COLUMNS``.
+    Returns float32 (v, b, P), columns as in ``recipe.columns``.
 
     Every operation reads fixed slots of the word sequence keyed by (seed, epoch, position, view), so changing one
     operation's range leaves all other numbers as they are. Aligned operations read a sequence of their own, keyed by
@@ -51,12 +52,12 @@ def _sample_view(recipe: Recipe, seed: int, epoch: int, positions: Tensor, view:
 
     def words(stream: str, position: Tensor) -> dict[Name, Tensor]:
         table = keyed.uniform(seed=seed, stream=stream, epoch=epoch, position=position, view=view, slots=TOTAL_SLOTS)
-        return dict(zip(NAMES, table.split([SLOTS[name] for name in NAMES], dim=1), strict=True))
+        return dict(zip(SLOTS, table.split(list(SLOTS.values()), dim=1), strict=True))
 
     draws = words("augment", positions)
     if recipe.aligned:
         shared = words("augment.aligned", positions // 2)
-        draws |= {name: shared[name] for name in recipe.aligned}
+        draws |= {name: shared[name] for name in recipe.aligned if name in SLOTS}
 
     turned, turns = draws["quarter_turn"].unbind(1)
     rotated, angle = draws["rotation"].unbind(1)
@@ -82,7 +83,20 @@ def _sample_view(recipe: Recipe, seed: int, epoch: int, positions: Tensor, view:
         "blur": torch.where(blurred < blur.p, _between(sigma, *blur.sigma), 0),
         "solarize": torch.where(draws["solarize"] < recipe.solarize.p, recipe.solarize.threshold, 1.0),
     }
-    return torch.column_stack([columns[name] for name in COLUMNS]).to(torch.float32)
+    numbers = torch.column_stack([columns[name] for name in COLUMNS]).to(torch.float32)
+    return torch.cat([numbers, _sample_augmix(recipe, seed, epoch, positions, view)], dim=1)
+
+
+def _sample_augmix(recipe: Recipe, seed: int, epoch: int, positions: Tensor, view: int) -> Tensor:
+    """Draw one view's numbers of AugMix, float32 (b, P'), none where it is off."""
+    augmix, aligned = recipe.augmix, "augmix" in recipe.aligned
+    if augmix.p == 0:
+        return torch.empty(len(positions), 0)
+    stream, position = ("augmix.aligned", positions // 2) if aligned else ("augmix", positions)
+    return draw(
+        augmix,
+        keyed.uniform(seed=seed, stream=stream, epoch=epoch, position=position, view=view, slots=augmix.slots),
+    )
 
 
 def _boxes(draws: Tensor, crop: Crop, canvas: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from covary import keyed
 from covary.augment import ops
+from covary.augment.augmix import augment_and_mix
 from covary.augment.recipe import COLUMNS, JITTER, JITTER_ORDERS, Recipe
 from covary.augment.sampling import sample
 from covary.types import Batch, Views
@@ -43,10 +45,12 @@ def _make_turned(batch: Batch, recipe: Recipe, *, seed: int) -> Tensor:
 
 
 def apply(images: Tensor, params: Tensor, recipe: Recipe, *, sizes: Tensor | None = None) -> Tensor:
-    """Make views: crop and flip, quarter turn, rotation, jitter, grayscale, blur, solarize, normalize, in this order.
+    """Make views: crop and flip, quarter turn, rotation, AugMix, then jitter, grayscale, blur, solarize, normalize.
+
+    AugMix comes after crop and flip, as in the published algorithm; where STL (arXiv 2501.08712) has it is not said.
 
     images: uint8 (b, 3, h, w), or float in [0, 1], on any device.
-    params: float32 (v, b, P), columns as in ``recipe.COLUMNS``; best on the CPU, as they steer which rows are touched.
+    params: float32 (v, b, P), columns as in ``recipe.columns``; best on the CPU, as they steer which rows are touched.
     sizes:  int64 (b, 2) on the CPU, height and width of each image inside (h, w); None where they fill it.
     Returns float32 (v, b, 3, s, s), normalised, without gradient.
 
@@ -95,12 +99,16 @@ def _make_view(images: Tensor, params: Tensor, sizes: Tensor, recipe: Recipe) ->
 
     x = _crop(images, boxes(params, sizes), params[:, COLUMNS["flip"]].squeeze(1) > 0, size)
     for turns in (1, 2, 3):
-        x = _on_rows(x, turn == turns, lambda rows, turns=turns: torch.rot90(rows, turns, dims=(2, 3)))
-    x = _on_rows(x, angle != 0, ops.rotate, angle)
-    x = _on_rows(x, (colors[:, :4] != unchanged).any(dim=1), _jitter, colors)
-    x = _on_rows(x, gray > 0, ops.grayscale)
-    x = _on_rows(x, sigma > 0, lambda rows, sigma: ops.blur(rows, sigma, kernel=kernel), sigma)
-    x = _on_rows(x, threshold < 1, ops.solarize, threshold)
+        x = ops.on_rows(x, turn == turns, lambda rows, turns=turns: torch.rot90(rows, turns, dims=(2, 3)))
+    x = ops.on_rows(x, angle != 0, ops.rotate, angle)
+    if recipe.augmix.p > 0:
+        weight, mix = recipe.columns["augmix_weight"], recipe.columns["augmix_mix"]
+        augmix = partial(augment_and_mix, augmix=recipe.augmix)
+        x = ops.on_rows(x, params[:, mix].squeeze(1) > 0, augmix, params[:, weight.start :])
+    x = ops.on_rows(x, (colors[:, :4] != unchanged).any(dim=1), _jitter, colors)
+    x = ops.on_rows(x, gray > 0, ops.grayscale)
+    x = ops.on_rows(x, sigma > 0, lambda rows, sigma: ops.blur(rows, sigma, kernel=kernel), sigma)
+    x = ops.on_rows(x, threshold < 1, ops.solarize, threshold)
     return ops.normalize(x, recipe.mean, recipe.std)
 
 
@@ -124,14 +132,5 @@ def _jitter(x: Tensor, colors: Tensor) -> Tensor:
         chosen = places[:, step, None] == torch.arange(len(JITTER))
         factors = torch.where(chosen, colors[:, :4], 1)
         x = ops.blend(x, *factors[:, :3].unbind(1))
-        x = _on_rows(x, chosen[:, 3], ops.shift_hue, colors[:, 3])
+        x = ops.on_rows(x, chosen[:, 3], ops.shift_hue, colors[:, 3])
     return x
-
-
-def _on_rows(x: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
-    """Replace the chosen rows (bool (b,) on the CPU) by what the operation makes of them and of their numbers."""
-    rows = chosen.nonzero().squeeze(1)
-    if len(rows) == 0:
-        return x
-    index = rows.to(x.device)
-    return x.index_copy_(0, index, operation(x.index_select(0, index), *(n[rows] for n in numbers)))

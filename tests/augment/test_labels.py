@@ -218,7 +218,7 @@ def test_numbers_of_the_paper(targets, width):
 
 def test_groups():
     labels = Labels(EVERYTHING)
-    assert list(labels.groups) == list(NAMES)
+    assert list(labels.groups) == [name for name in NAMES if name != "augmix"]
     assert [part.stop - part.start for part in labels.groups.values()] == [4, 1, 2, 1, 4, 1, 1, 1]
     assert labels.binary == {"flip", "grayscale", "solarize"}
     assert Labels(dataclasses.replace(PAPER, targets=NAMES)).binary == {"flip", "grayscale"}

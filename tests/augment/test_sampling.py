@@ -8,7 +8,7 @@ from scipy import stats
 from torchvision.transforms import v2
 
 from covary import keyed
-from covary.augment import COLUMNS, ColorJitter, Crop, GaussianBlur, Recipe, Rotation, Solarize, sample
+from covary.augment import COLUMNS, AugMix, ColorJitter, Crop, GaussianBlur, Recipe, Rotation, Solarize, sample
 from covary.augment.recipe import NAMES
 from covary.augment.sampling import TOTAL_SLOTS
 from covary.errors import InputError
@@ -20,6 +20,7 @@ EVERYTHING = Recipe(
     quarter_turns=0.75,
     rotation=Rotation(degrees=30.0, p=0.5),
     solarize=Solarize(threshold=0.5, p=0.3),
+    augmix=AugMix(p=0.5),
 )
 NOTHING = dataclasses.replace(
     EVERYTHING,
@@ -31,6 +32,7 @@ NOTHING = dataclasses.replace(
     grayscale=0.0,
     blur=GaussianBlur(p=0.0),
     solarize=Solarize(p=0.0),
+    augmix=AugMix(p=0.0),
 )
 COLUMNS_OF = {
     "crop": ("crop",),
@@ -41,6 +43,7 @@ COLUMNS_OF = {
     "grayscale": ("grayscale",),
     "blur": ("blur",),
     "solarize": ("solarize",),
+    "augmix": tuple(EVERYTHING.augmix.widths),
 }
 N = 20_000
 
@@ -51,7 +54,7 @@ def draw(recipe, n=N, *, height=96, width=96, seed=0, epoch=0):
 
 
 def columns_of(params, name):
-    return torch.cat([params[..., COLUMNS[column]] for column in COLUMNS_OF[name]], dim=-1)
+    return torch.cat([params[..., EVERYTHING.columns[column]] for column in COLUMNS_OF[name]], dim=-1)
 
 
 def column(params, name):
@@ -185,4 +188,4 @@ def test_rows_that_are_no_partners_are_refused(positions, message):
     with pytest.raises(InputError, match=message):
         sample(recipe, seed=0, epoch=0, positions=torch.tensor(positions), sizes=sizes)
     unaligned = sample(EVERYTHING, seed=0, epoch=0, positions=torch.tensor(positions), sizes=sizes)
-    assert unaligned.shape == (2, len(positions), 15)
+    assert unaligned.shape == (2, len(positions), 15 + 22)

@@ -12,6 +12,7 @@ from covary import keyed
 from covary.augment import (
     COLUMNS,
     JITTER_ORDERS,
+    AugMix,
     Rotation,
     Solarize,
     TurnedView,
@@ -22,6 +23,7 @@ from covary.augment import (
     sample,
 )
 from covary.augment import views as views_module
+from covary.augment.augmix import augment_and_mix
 from covary.errors import InputError
 from covary.types import Batch
 
@@ -30,6 +32,7 @@ PAPER = preset("paper", size=32, mean=MEAN, std=STD)
 EVERYTHING = dataclasses.replace(
     PAPER, quarter_turns=0.75, rotation=Rotation(degrees=90.0, p=0.5), solarize=Solarize(threshold=0.5, p=0.5)
 )
+MIXED = dataclasses.replace(EVERYTHING, augmix=AugMix(p=0.8, all_ops=True))
 LARGE = preset("official_code", size=96, mean=MEAN, std=STD)
 
 
@@ -93,15 +96,43 @@ def test_float_images_give_the_views_of_uint8_images():
     torch.testing.assert_close(*views, rtol=0, atol=1e-4)
 
 
-def test_replaying_the_numbers_gives_the_bits_and_touches_no_argument():
+@pytest.mark.parametrize("recipe", [EVERYTHING, MIXED], ids=["everything", "augmix"])
+def test_replaying_the_numbers_gives_the_bits_and_touches_no_argument(recipe):
     batch = batch_of()
     images = batch.images.clone()
-    views = make_views(batch, EVERYTHING, seed=1)
+    views = make_views(batch, recipe, seed=1)
     params = views.params.clone()
     torch.manual_seed(123)
-    assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), views.images)
+    assert torch.equal(apply(batch.images, params, recipe, sizes=batch.sizes), views.images)
     assert torch.equal(params, views.params)
     assert torch.equal(images, batch.images)
+
+
+def test_augmix_works_between_the_geometry_and_the_colours():
+    recipe = dataclasses.replace(MIXED, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), views=1)
+    columns, batch = recipe.columns, batch_of()
+    views = make_views(batch, recipe, seed=1)
+    identity = torch.tensor([0, 0, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1.0])
+    geometry, colors = slice(0, columns["angle"].stop), slice(columns["brightness"].start, 15)
+    before, after = views.params.clone(), views.params.clone()
+    before[..., colors], after[..., geometry] = identity[colors], identity[geometry]
+    before[..., columns["augmix_mix"]] = after[..., columns["augmix_mix"]] = 0
+    moved = apply(batch.images, before, recipe, sizes=batch.sizes)[0]
+    numbers = views.params[0, :, columns["augmix_weight"].start :]
+    mixed = torch.where(
+        numbers[:, 3, None, None, None] > 0, augment_and_mix(moved, numbers, augmix=recipe.augmix), moved
+    )
+    torch.testing.assert_close(apply(mixed, after, recipe), views.images, rtol=0, atol=1e-6)
+
+
+def test_views_that_are_not_augmixed_keep_their_bits():
+    batch = batch_of()
+    mixed, plain = (make_views(batch, recipe, seed=1) for recipe in (MIXED, EVERYTHING))
+    off = mixed.params[..., MIXED.columns["augmix_mix"]].squeeze(-1) == 0
+    assert 0 < off.sum() < off.numel()
+    assert torch.equal(mixed.params[..., :15], plain.params)
+    assert torch.equal(mixed.images[off], plain.images[off])
+    assert (mixed.images[~off] != plain.images[~off]).flatten(1).any(dim=1).all()
 
 
 @pytest.fixture
@@ -112,17 +143,18 @@ def two_threads():
     torch.set_num_threads(threads)
 
 
-def test_a_view_depends_on_its_own_image_and_numbers_only(monkeypatch, two_threads):
+@pytest.mark.parametrize("recipe", [EVERYTHING, MIXED], ids=["everything", "augmix"])
+def test_a_view_depends_on_its_own_image_and_numbers_only(recipe, monkeypatch, two_threads):
     batch = batch_of()
-    params = make_views(batch, EVERYTHING, seed=1).params
-    whole = apply(batch.images, params, EVERYTHING, sizes=batch.sizes)
+    params = make_views(batch, recipe, seed=1).params
+    whole = apply(batch.images, params, recipe, sizes=batch.sizes)
     some = torch.tensor([40, 3, 17])
-    part = apply(batch.images[some], params[:1, some], EVERYTHING, sizes=batch.sizes[some])
+    part = apply(batch.images[some], params[:1, some], recipe, sizes=batch.sizes[some])
     assert torch.equal(part, whole[:1, some])
     monkeypatch.setattr(views_module, "CHUNK_BYTES", 1)
-    assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), whole)
+    assert torch.equal(apply(batch.images, params, recipe, sizes=batch.sizes), whole)
     torch.set_num_threads(1)
-    assert torch.equal(apply(batch.images, params, EVERYTHING, sizes=batch.sizes), whole)
+    assert torch.equal(apply(batch.images, params, recipe, sizes=batch.sizes), whole)
 
 
 def test_threads_begun_later_may_use_as_many_threads_as_before(two_threads):
@@ -181,13 +213,18 @@ def test_a_box_whose_sides_round_up_stays_in_its_image():
 
 
 def test_partners_of_one_image_differ_by_unaligned_operations_only():
-    recipe = dataclasses.replace(PAPER, targets=("crop", "flip", "jitter", "grayscale", "blur"), views=3)
+    recipe = dataclasses.replace(
+        PAPER,
+        targets=("crop", "flip", "jitter", "grayscale", "blur", "augmix"),
+        views=3,
+        augmix=AugMix(p=0.5),
+    )
     batch = batch_of(b=8, mixed=False, low=40)
     twins = dataclasses.replace(batch, images=batch.images[0::2].repeat_interleave(2, dim=0))
     views = make_views(twins, recipe, seed=0)
     assert views.partners
     assert views.images.shape == (3, 8, 3, 32, 32)
-    assert views.params.shape == (3, 8, 15)
+    assert views.params.shape == (3, 8, 15 + 22)
     assert torch.equal(views.images[:, 0::2], views.images[:, 1::2])
     own = make_views(twins, dataclasses.replace(recipe, partners=False), seed=0)
     assert not own.partners
