@@ -178,7 +178,16 @@ def start_run(
         batch_size=setting.batch_size,
         optim=replace(run.optim, lr=setting.lr),
     )
-    return run if row is None else replace(run, method=replace(run.method, **row.options))
+    return run if row is None else _with_row(run, row)
+
+
+def _with_row(run: Run, row: Row) -> Run:
+    """Return the run with the options of a row's method, and with AugMix, which partners share, where it has it."""
+    recipe = run.augment
+    if row.augmix:
+        targets = tuple(dict.fromkeys((*recipe.targets, "augmix")))
+        recipe = replace(recipe, augmix=replace(recipe.augmix, p=1.0), targets=targets)
+    return replace(run, method=replace(run.method, **row.options), augment=recipe)
 
 
 def _agree(recipe: str, row: Row, given: Mapping[str, object]) -> None:

@@ -139,6 +139,8 @@ def test_every_row_of_a_table_loads_builds_and_comes_back_from_json(recipe: str)
     assert (run.data, run.encoder, run.method.name) == (setting.data, setting.encoder, row.method)
     assert row.base is None or run.method.base == BASES[row.base]()
     assert row.targets is None or run.augment.targets == TARGETS[row.targets]
+    assert run.augment.augmix.p == row.augmix
+    assert ("augmix" in run.augment.aligned) == (run.augment.partners and (row.augmix or row.targets == "all"))
     assert all(getattr(run.method, option) == value for option, value in row.options.items())
     assert config.from_json(Run, config.to_json(run)) == run
     with torch.device("meta"):

@@ -66,6 +66,11 @@ class AbstractConfig(ABC):
                 f"method '{self.name}' learns from the numbers of the target operations, but augment.targets is "
                 "empty; name operations, such as crop jitter."
             )
+        if recipe.augmix.p > 0 and self.needs & {"labels", "turned"}:
+            raise InputError(
+                f"method '{self.name}' predicts what was done to an image, which no label says of AugMix: it mixes "
+                "chains of operations, turns among them; leave out augment.augmix.p, or choose simclr or stl."
+            )
 
 
 class AbstractMethod(ABC, nn.Module):

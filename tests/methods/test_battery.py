@@ -11,6 +11,7 @@ from tiny import FEATURES, RECIPE, VARIANTS, tiny_encoder, tiny_method, tiny_vie
 from torch import nn
 
 from covary import config
+from covary.augment import AugMix
 from covary.errors import InputError
 from covary.methods import METHODS, AbstractConfig, AbstractMethod
 from covary.methods.abstract import spread
@@ -190,6 +191,12 @@ def test_the_recipe_is_fitted_and_checked(name: str) -> None:
         "turned": (dataclasses.replace(RECIPE, turned=None), "needs the extra view that it turns"),
         "labels": (dataclasses.replace(RECIPE, partners=False, targets=()), "augment.targets is empty"),
     }
+    augmixed = dataclasses.replace(fitted, augmix=AugMix(p=0.5))
+    if settings.needs & {"labels", "turned"}:
+        with pytest.raises(InputError, match=f"^method '{name}' predicts what was done .* no label says of AugMix"):
+            settings.check(augmixed)
+    else:
+        settings.check(augmixed)
     for need, (recipe, message) in lacking.items():
         if need in settings.needs:
             with pytest.raises(InputError, match=f"^method '{name}' .*{message}"):
