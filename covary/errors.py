@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class MissingData(InputError):
+    """A known set of images that is not on this machine; the message says where it is looked for."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest of the known words, or ``""`` when none is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

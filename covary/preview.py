@@ -14,6 +14,7 @@ from covary import config
 from covary.augment import COLUMNS, make_views
 from covary.data import Batches, Fit, load
 from covary.draw.batch import first_batch
+from covary.errors import MissingData
 from covary.run import Run
 from covary.rundir import RunDir
 from covary.types import Views
@@ -22,18 +23,27 @@ SHOWN = 8  # images in the picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preview:
-    """Figures of a run that has not been trained; memory in bytes."""
+class PreviewedImages:
+    """Figures of a run's images; memory in bytes."""
 
-    images: int
+    count: int
     steps_per_epoch: int
-    steps: int
+    memory: int
+    residence: str
+    picture: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Figures of a run that has not been trained; memory in bytes.
+
+    images: the figures that need the images, or why there are none: a known set is not on this machine.
+    """
+
     parameters: dict[str, int]
     weights_memory: int
     activation_memory: int
-    store_memory: int
-    residence: str
-    picture: Path
+    images: PreviewedImages | MissingData
 
 
 def preview(
@@ -46,7 +56,7 @@ def preview(
     max_bad: float,
     residence: Literal["auto", "resident", "streamed"],
 ) -> Preview:
-    """Decode the images, draw the first batch into ``figures/first-batch.png`` of the run folder, and count.
+    """Count parameters and memory; decode the images and draw the first batch into ``figures/first-batch.png``.
 
     Raises InputError: images, batch size, method or folder are wrong.
     """
@@ -54,19 +64,19 @@ def preview(
     folder = RunDir(out)
     folder.create()
     parameters, state, activations = _count(run)
-    store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache, max_bad=max_bad)
-    batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence=residence)
-    return Preview(
-        images=len(store),
-        steps_per_epoch=batches.steps_per_epoch,
-        steps=batches.steps_per_epoch * run.epochs,
-        parameters=parameters,
-        weights_memory=state,
-        activation_memory=activations,
-        store_memory=store.nbytes,
-        residence=batches.reason,
-        picture=_draw(run, batches, folder),
-    )
+    try:
+        store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache, max_bad=max_bad)
+        batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence=residence)
+        images = PreviewedImages(
+            count=len(store),
+            steps_per_epoch=batches.steps_per_epoch,
+            memory=store.nbytes,
+            residence=batches.reason,
+            picture=_draw(run, batches, folder),
+        )
+    except MissingData as missing:
+        images = missing
+    return Preview(parameters=parameters, weights_memory=state, activation_memory=activations, images=images)
 
 
 def configuration(run: Run) -> str:
@@ -80,11 +90,11 @@ def _count(run: Run) -> tuple[dict[str, int], int, int]:
     One step is traced with fake tensors: shapes only, nothing is computed. Activations count each storage that autograd
     saves once; bf16 autocast is traced as such.
     """
-    with FakeTensorMode():
+    with torch.device("meta"):  # where a teacher can be copied, which fake tensors cannot be
         method = run.build_method()
-        size, views = run.augment.size, run.augment.views
-        images = torch.empty(views, run.batch_size // run.accumulate, 3, size, size)
-        params = torch.empty(views, run.batch_size // run.accumulate, 1)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        method.to_empty(device="cpu")
+        views = _empty_views(run)
         weights = {p.untyped_storage()._cdata for p in method.parameters()}
         saved: dict[int, int] = {}
 
@@ -98,12 +108,25 @@ def _count(run: Run) -> tuple[dict[str, int], int, int]:
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=run.precision == "bf16"),
         ):
-            terms = method(Views(images=images, params=params, partners=run.augment.partners))
+            terms = method(views)
     parts = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
     copies = 4 if run.optim.name == "adamw" else 3  # weight, gradient, one or two moments
     total = sum(p.numel() * p.element_size() * (copies if p.requires_grad else 1) for p in method.parameters())
     del terms  # until here its graph keeps every saved storage apart
     return parts, total, sum(saved.values())
+
+
+def _empty_views(run: Run) -> Views:
+    """Return views of a part of a batch, of the right shapes."""
+    recipe, b = run.augment, run.batch_size // run.accumulate
+    numbers = max(column.stop for column in recipe.columns.values())
+    turned = recipe.turned
+    return Views(
+        images=torch.empty(recipe.views, b, 3, recipe.size, recipe.size),
+        params=torch.empty(recipe.views, b, numbers),
+        partners=recipe.partners,
+        turned=torch.empty(4, b, 3, turned.size, turned.size) if turned else None,
+    )
 
 
 def _draw(run: Run, batches: Batches, folder: RunDir) -> Path:

@@ -10,7 +10,7 @@ import tyro
 from covary import dist
 from covary.cli import complain, speaks
 from covary.cli.parse import asks_help, parse, peek
-from covary.errors import InputError, did_you_mean
+from covary.errors import InputError, MissingData, did_you_mean
 from covary.methods import BASES, METHODS
 from covary.preview import configuration, preview
 from covary.recipes import SETTINGS, start_run
@@ -112,16 +112,18 @@ def _show(options: Options) -> None:
     )
     parts = ", ".join(f"{name} {count:,}" for name, count in shown.parameters.items())
     print(configuration(run))
-    print(f"images       {shown.images:,}")
-    print(f"steps        {shown.steps:,} ({shown.steps_per_epoch:,} an epoch)")
     print(f"parameters   {sum(shown.parameters.values()):,} ({parts})")
     print(
         f"memory       about {_megabytes(shown.weights_memory + shown.activation_memory)}: weights, gradients and "
-        f"optimiser {_megabytes(shown.weights_memory)}, activations {_megabytes(shown.activation_memory)}; "
-        f"image store {_megabytes(shown.store_memory)}"
+        f"optimiser {_megabytes(shown.weights_memory)}, activations {_megabytes(shown.activation_memory)}"
     )
-    print(f"images are   {shown.residence}")
-    print(f"first batch  {shown.picture}")
+    images = shown.images
+    if isinstance(images, MissingData):
+        print(f"images       {images}")
+        return
+    print(f"images       {images.count:,}, {_megabytes(images.memory)} in the store; {images.residence}")
+    print(f"steps        {images.steps_per_epoch * run.epochs:,} ({images.steps_per_epoch:,} an epoch)")
+    print(f"first batch  {images.picture}")
 
 
 def _preset(name: str) -> Preset:

@@ -9,7 +9,7 @@ from pathlib import Path
 from covary.data import folder
 from covary.data import spec as grammar
 from covary.data.source import Source, Split
-from covary.errors import InputError
+from covary.errors import InputError, MissingData
 
 WNIDS = """
 n01558993 n01692333 n01729322 n01735189 n01749939 n01773797 n01820546 n01855672 n01978455 n01980166
@@ -30,7 +30,7 @@ def source(spec: str, *, split: Split, root: Path) -> Source:
     _, chosen = grammar.parse(spec, allowed=("folder", "classes"))
     place = Path(chosen["folder"]).expanduser() if "folder" in chosen else root / "imagenet"
     if not place.is_dir():
-        raise InputError(
+        raise MissingData(
             f"{place} is not there; '{spec}' needs the ImageNet folder with train/ and val/ "
             "(write imagenet100:folder=DIR, or name another --root)."
         )

@@ -10,7 +10,7 @@ from typing import Any
 from covary.data import folder as folders
 from covary.data.lock import locked
 from covary.data.source import Content, Record, Source, Split, identify, require
-from covary.errors import InputError
+from covary.errors import MissingData
 
 Part = Mapping[str, Any]  # arguments that make torchvision's class give one part of a set
 
@@ -149,7 +149,7 @@ def _obtain(spec: str, known: OfficialSplits | ClassFolders, part: Part, root: P
             return make(place, download=True, **part)
     except (RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(getattr(error, "reason", error)).split())[:200]
-        raise InputError(
+        raise MissingData(
             f"{spec} is not in {root / known.folder} and cannot be downloaded ({type(error).__name__}: {reason}); "
             "put torchvision's files there, or name another --root."
         ) from error

@@ -130,6 +130,27 @@ def test_a_dry_run_shows_everything_and_trains_nothing(tmp_path: Path, capsys: p
     assert main(pretrain(tmp_path / "out", "--epochs", "1")) == 0  # nothing stands in the way of the run
 
 
+@pytest.mark.parametrize("row", ["e-ssl", "augself-all", "sie", "stl+augmix", "byol-stl", "barlow-twins-equimod"])
+def test_a_dry_run_of_every_kind_of_row(row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = ("--data", "shapes:n=64", "--batch-size", "32")
+    assert main(["pretrain", "--recipe", f"small/{row}", *images, "--out", str(tmp_path), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "steps        20 (2 an epoch)" in printed
+    assert ("teacher" in printed) == row.startswith("byol")
+
+
+def test_a_dry_run_without_the_images_shows_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COVARY_DATA", str(tmp_path / "nothing"))
+    assert main(["pretrain", "--recipe", "imagenet100/stl", "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "parameters   5" in printed
+    assert "images       " in printed
+    assert "needs the ImageNet folder" in printed
+    assert "steps" not in printed.split("parameters")[1]
+
+
 def test_parameters_of_the_dry_run_are_those_of_the_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from safetensors.torch import load_file
 
