@@ -7,17 +7,15 @@ the process on a CPU (Linux only: VmHWM), of torch's allocator on a GPU.
 
 import argparse
 import json
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from meter import extra_bytes, passport, seconds
 from torch import Tensor
 
 from covary.nets import LinearHypernetwork
-from covary.version import __version__, commit
 
 Form = Callable[[LinearHypernetwork, Tensor, Tensor], Tensor]
 
@@ -40,36 +38,6 @@ def run(form: Form, network: LinearHypernetwork, inputs: tuple[Tensor, Tensor], 
     leaves = (*inputs, network.weight)
     moved = form(network, *inputs)
     return [moved.detach(), *torch.autograd.grad(moved, leaves, direction)]
-
-
-def seconds(job: Callable[[], object], device: torch.device) -> float:
-    _wait(device)
-    start = time.perf_counter()
-    job()
-    _wait(device)
-    return time.perf_counter() - start
-
-
-def extra_bytes(job: Callable[[], object], device: torch.device) -> int:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        job()
-        return torch.cuda.max_memory_allocated(device) - before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _status("VmRSS")
-    job()
-    return _status("VmHWM") - before
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def measure(features: int, code: int, batch: int, repeats: int, device: torch.device) -> dict[str, object]:
@@ -119,11 +87,7 @@ def main() -> None:
     device = torch.device(options.device)
     result = {
         **measure(options.features, options.code, options.batch, options.repeats, device),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-        "threads": options.threads,
-        "torch": torch.__version__,
-        "covary": __version__,
-        "commit": commit(),
+        **passport(device),
     }
     print(json.dumps(result, indent=2))
     if options.out:

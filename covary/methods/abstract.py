@@ -77,10 +77,12 @@ class AbstractMethod(ABC, nn.Module):
     """A method: an encoder and whatever trains it. Subclasses implement ``forward``.
 
     encoder:    images (b, 3, s, s) to features (b, D); the part that is kept after training.
+    weights:    the weight of each loss term by its name.
     joint_pass: encode both views in one pass with common BatchNorm statistics; set by the run.
     """
 
     encoder: nn.Module
+    weights: Mapping[str, float]
     joint_pass: bool = False
 
     @abstractmethod
