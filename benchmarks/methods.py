@@ -3,8 +3,8 @@
 ``python benchmarks/methods.py --data SPEC [--setting small] [--rows stl byol ...] [--epochs 2] [--out FILE]``: each row
 trains in a process of its own, and its encoder is measured by kNN on the held-out images. The table has trained
 parameters, milliseconds a step (median over the log, augmentation included), peak memory of the process, the last
-losses, the spread of the features at the first log and the last (0 is collapsed) and the kNN accuracy; its first line is that of
-untrained weights.
+losses, the spread of the features at the first log and the last (0 is collapsed) and the kNN accuracy; its first line
+is that of untrained weights.
 """
 
 import argparse

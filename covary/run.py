@@ -132,7 +132,7 @@ def default_run(
         recipe = replace(recipe, targets=TARGETS[_known("targets", targets, TARGETS)])
     optim = OptimConfig(
         schedule_by="epoch" if preset_name == "official_code" else "step",
-        constant_lr=("predictor",) if "simsiam" in (chosen.name, base) else (),  # as SimSiam's authors
+        constant_lr=("predictor",) if getattr(chosen, "base", chosen).name == "simsiam" else (),  # as its authors
     )
     return Run(data=data, method=chosen, augment=chosen.fit(recipe), optim=optim)
 
