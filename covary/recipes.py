@@ -182,8 +182,8 @@ def _with_row(run: Run, row: Row) -> Run:
     """Return the run with the options of a row's method, and with AugMix, which partners share, where it has it."""
     recipe = run.augment
     if row.augmix:
-        targets = tuple(dict.fromkeys((*recipe.targets, "augmix")))
-        recipe = replace(recipe, augmix=replace(recipe.augmix, p=1.0), targets=targets)
+        shared = tuple(dict.fromkeys((*recipe.targets, "augmix"))) if recipe.partners else recipe.targets
+        recipe = replace(recipe, augmix=replace(recipe.augmix, p=1.0), targets=shared)
     return replace(run, method=replace(run.method, **row.options), augment=recipe)
 
 

@@ -52,7 +52,7 @@ VARIANTS: dict[str, AbstractConfig] = {
     "stl of inv alone": small(STL, weight_equi=0.0, weight_trans=0.0),
     "sen both ways": small(METHODS["sen"], both_ways=True),
     "equimod with concat": small(EquiMod, predictor="concat"),
-    "sie as published": small(METHODS["sie"], form="original"),
+    "sie as published": METHODS["sie"](form="original", hidden=SMALL["hidden"]),
 }
 
 

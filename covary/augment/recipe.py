@@ -225,7 +225,10 @@ class Recipe:
         return _lay_out({**WIDTHS, **self.augmix.widths})
 
     def of_turned_view(self) -> "Recipe":
-        """Return the recipe of the extra view, one view and no partners; raises ``InputError`` where there is none."""
+        """Return the recipe of the extra view, one view without partners and quarter turns, which are made of it.
+
+        Raises ``InputError`` where there is none.
+        """
         if self.turned is None:
             raise InputError("The recipe declares no turned view; set turned=TurnedView(size=...).")
         return replace(
@@ -233,6 +236,7 @@ class Recipe:
             size=self.turned.size,
             crop=replace(self.crop, scale=self.turned.scale),
             blur=replace(self.blur, kernel=_blur_kernel(self.turned.size)),
+            quarter_turns=0.0,
             partners=False,
             views=1,
             turned=None,

@@ -22,6 +22,9 @@ class BarlowTwins(Base):
 
     off_diagonal: float = 0.0051
     """Weight of the correlations between different numbers (the STL paper names none; the original's)."""
+    scale: float | None = None
+    """Factor of the loss; None: 1 / embedding, a mean over numbers in place of the original's sum, whose gradients are
+    made for LARS: by SGD at the STL paper's rate it learned less than it forgot (docs/log.md)."""
     head_layers: int = 2
     """Linear layers of the projector (E.2)."""
     head_hidden: int | None = 512
@@ -33,6 +36,7 @@ class BarlowTwins(Base):
         """Raise ``InputError`` for a value out of its range."""
         super().__post_init__()
         require(self, "off_diagonal", at_least=0)
+        require(self, "scale", at_least=0, above=True)
 
     def dissimilarity(self, width: int, *, features: int) -> "Correlation":
         """Return Barlow Twins for rows of ``width`` numbers."""
@@ -40,13 +44,15 @@ class BarlowTwins(Base):
 
 
 class Correlation(Dissimilarity):
-    """Barlow Twins' dissimilarity, with the projector g: ``barlow_twins(g(a), g(b))``."""
+    """Barlow Twins' dissimilarity, with the projector g: ``scale barlow_twins(g(a), g(b))``."""
 
     def __init__(self, config: BarlowTwins, width: int, features: int) -> None:
         super().__init__()
+        self.scale = 1 / config.embedding if config.scale is None else config.scale
         self.off_diagonal = config.off_diagonal
         self.projector = config.projector(width, features=features)
 
     def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
         """Return the loss; the targets are not read."""
-        return barlow_twins(each(self.projector, a), each(self.projector, b), off_diagonal=self.off_diagonal)
+        loss = barlow_twins(each(self.projector, a), each(self.projector, b), off_diagonal=self.off_diagonal)
+        return self.scale * loss

@@ -67,8 +67,7 @@ class TeacherBase(Base):
     momentum: float
     """Momentum of the teacher at the start; it rises to 1 along a cosine."""
     teacher: Literal["encoder", "projector"] = "encoder"
-    """What the teacher copies: encoder and all networks behind it, or the projector alone (STL paper eq. 15 as it
-    is written); the paper does not say which (INFERRED: as the originals)."""
+    """Copied are encoder and all networks behind it, or the projector alone (STL paper eq. 15; which is INFERRED)."""
 
     def __post_init__(self) -> None:
         """Raise ``InputError`` for a value out of its range."""

@@ -30,14 +30,13 @@ class SIE(AbstractConfig):
     needs = frozenset({"labels"})
 
     form: Literal["base", "original"] = "base"
-    """base: both losses are a base's, on features (STL paper); original: VICReg, moved in the space of embeddings, for
-    which the base and weight_equi are not read."""
+    """base: both losses are a base's, on features (STL paper); original: VICReg, moved in the space of embeddings."""
     base: Base = SimCLR()
     """Dissimilarity of both losses."""
     invariant: float = 0.5
     """Share of the features that should not change (half in the original; in the STL paper INFERRED)."""
     weight_equi: float = 1.0
-    """Weight of the equivariance loss (STL paper section 4)."""
+    """Weight of the equivariance loss on a base (STL paper section 4)."""
     both_ways: bool = False
     """Also move the second view's features to the first's, as STL does (equation 4 has one way)."""
     invariance: float = 10.0
@@ -59,6 +58,10 @@ class SIE(AbstractConfig):
         require(self, "hidden", at_least=2)
         if not 0 < self.invariant < 1:
             raise InputError(f"invariant is {self.invariant}; expected a share above 0 and below 1.")
+        if self.form == "original" and self.base != SimCLR():
+            raise InputError(
+                f"form 'original' has losses of its own; leave out base '{self.base.name}' and its options."
+            )
 
     def build(self, encoder: nn.Module, features: int, recipe: Recipe) -> AbstractMethod:
         """Return the method around an encoder with ``features`` outputs."""

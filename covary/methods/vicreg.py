@@ -20,11 +20,12 @@ class VICReg(Base):
 
     name: ClassVar[str] = "vicreg"
 
-    invariance: float = 25.0
-    """Weight of the squared distance between the embeddings."""
-    variance: float = 25.0
+    invariance: float = 1.0
+    """Weight of the squared distance between the embeddings. The original's weights are 25, 25 and 1, with LARS; by SGD
+    at the STL paper's rate they diverge (docs/log.md), so that all three are a 25th of them here."""
+    variance: float = 1.0
     """Weight of the hinge that keeps the standard deviation of every number above 1."""
-    covariance: float = 1.0
+    covariance: float = 0.04
     """Weight of the squared covariances between different numbers."""
     head_layers: int = 3
     """Linear layers of the projector."""
