@@ -23,6 +23,7 @@ from covary.recipes import RECIPES, ROWS, SETTINGS, TABLES, start_run
 from covary.run import Preset, Run
 
 PACKAGE = Path(covary.__file__).parent
+DOCS = PACKAGE.parent / "docs"
 FILES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
 PUBLIC = {
@@ -157,6 +158,15 @@ def test_the_rows_are_those_of_the_tables() -> None:
     }
     assert {name for _, rows in TABLES.values() for name in rows} == ROWS.keys()
     assert len(RECIPES) == len(SETTINGS) * (1 + 9 + 5 + 12 + 12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_page_that_names_all_of_its_options(method: str) -> None:
+    """A base's options are on the page of the base."""
+    page = (DOCS / "methods" / f"{method}.md").read_text(encoding="utf-8")
+    assert f"--method {method} " in page
+    assert [field.name for field in dataclasses.fields(METHODS[method]) if f"`{field.name}`" not in page] == []
+    assert f"| [`{method}`]({method}.md) |" in (DOCS / "methods" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("method", METHODS)
