@@ -60,7 +60,7 @@ class SIE(AbstractConfig):
             raise InputError(f"invariant is {self.invariant}; expected a share above 0 and below 1.")
         if self.form == "original" and self.base != SimCLR():
             raise InputError(
-                f"form 'original' has losses of its own; leave out base '{self.base.name}' and its options."
+                f"form 'original' has losses of its own and no base; leave out base '{self.base.name}' and its options."
             )
 
     def build(self, encoder: nn.Module, features: int, recipe: Recipe) -> AbstractMethod:
