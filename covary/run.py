@@ -13,7 +13,7 @@ from covary import config, dist
 from covary.augment import TARGETS, Recipe, preset
 from covary.data import native_size, normalization
 from covary.errors import InputError, did_you_mean
-from covary.methods import BASES, METHODS, AbstractConfig, AbstractMethod, load_method
+from covary.methods import BASES, METHODS, AbstractConfig, AbstractMethod, Base, SimSiam, load_method
 from covary.nets import build_encoder
 from covary.optim import OptimConfig
 from covary.version import __version__, commit
@@ -132,7 +132,7 @@ def default_run(
         recipe = replace(recipe, targets=TARGETS[_known("targets", targets, TARGETS)])
     optim = OptimConfig(
         schedule_by="epoch" if preset_name == "official_code" else "step",
-        constant_lr=("predictor",) if "simsiam" in (chosen.name, base) else (),  # as SimSiam's authors
+        constant_lr=("predictor",) if _builds_on(chosen, SimSiam) else (),  # as SimSiam's authors
     )
     return Run(data=data, method=chosen, augment=chosen.fit(recipe), optim=optim)
 
@@ -157,6 +157,10 @@ def choose_method(
             "such as stl."
         )
     return replace(method, base=BASES[_known("base", base, BASES)].preset("paper"))
+
+
+def _builds_on(method: AbstractConfig, base: type[Base]) -> bool:
+    return any(isinstance(part, base) for part in (method, *(getattr(method, field.name) for field in fields(method))))
 
 
 def _known(what: str, name: str, names: Mapping[str, Any]) -> str:
