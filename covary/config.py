@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from covary.errors import InputError, did_you_mean
@@ -84,11 +85,26 @@ def _concrete(kind: Any, value: Any, where: str) -> Any:
 
 
 def _named(kind: Any) -> dict[str, Any]:
-    """Return the concrete subclasses of a class by their names."""
+    """Return the concrete subclasses of a class by their names, at any depth.
+
+    Of two with one name it is the later, as when a cell of a notebook runs again, but never one from outside for
+    one of the library's own.
+    """
     members: dict[str, Any] = {}
-    for member in kind.__subclasses__():
-        members |= _named(member) if inspect.isabstract(member) else {member.name: member}
+    for member in sorted(_subclasses(kind), key=lambda member: _package(member) == _package(kind)):
+        if not inspect.isabstract(member) and isinstance(name := getattr(member, "name", None), str):
+            members[name] = member
     return members
+
+
+def _subclasses(kind: Any) -> Iterator[Any]:
+    for member in kind.__subclasses__():
+        yield member
+        yield from _subclasses(member)
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
 
 
 def _parse_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -13,7 +13,8 @@ from covary import config, dist
 from covary.augment import TARGETS, Recipe, preset
 from covary.data import native_size, normalization
 from covary.errors import InputError, did_you_mean
-from covary.methods import BASES, METHODS, AbstractConfig, AbstractMethod, load_method
+from covary.methods import BASES, METHODS, AbstractConfig, AbstractMethod, Base, SimSiam
+from covary.methods.own import check_name, load_method
 from covary.nets import build_encoder
 from covary.optim import OptimConfig
 from covary.version import __version__, commit
@@ -132,7 +133,7 @@ def default_run(
         recipe = replace(recipe, targets=TARGETS[_known("targets", targets, TARGETS)])
     optim = OptimConfig(
         schedule_by="epoch" if preset_name == "official_code" else "step",
-        constant_lr=("predictor",) if getattr(chosen, "base", chosen).name == "simsiam" else (),  # as its authors
+        constant_lr=("predictor",) if _builds_on(chosen, SimSiam) else (),  # as SimSiam's authors
     )
     return Run(data=data, method=chosen, augment=chosen.fit(recipe), optim=optim)
 
@@ -143,12 +144,14 @@ def choose_method(
     """Return the configuration of a method, on a base by name where one is given.
 
     method: a name of ``METHODS``, a Python file that defines a method, or a configuration, which is taken as it is.
-    Raises InputError: unknown name, a preset that the method does not have, or a method without a base.
+    Raises InputError: unknown name, a preset that the method does not have, a method without a base, or a
+    configuration that has no name of its own.
     """
     if isinstance(method, str):
         own = method.endswith(".py")
-        kind = load_method(method, taken=METHODS) if own else METHODS[_known("method", method, METHODS)]
+        kind = load_method(method, known=METHODS) if own else METHODS[_known("method", method, METHODS)]
         method = kind.preset(preset_name)
+    check_name(type(method), known=METHODS)
     if base is None:
         return method
     if "base" not in (field.name for field in fields(method)):
@@ -157,6 +160,10 @@ def choose_method(
             "such as stl."
         )
     return replace(method, base=BASES[_known("base", base, BASES)].preset("paper"))
+
+
+def _builds_on(method: AbstractConfig, base: type[Base]) -> bool:
+    return any(isinstance(part, base) for part in (method, *(getattr(method, field.name) for field in fields(method))))
 
 
 def _known(what: str, name: str, names: Mapping[str, Any]) -> str:

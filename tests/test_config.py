@@ -62,6 +62,47 @@ def test_round_trip_is_exact(drawing: Drawing) -> None:
     assert from_json(Drawing, json.loads(json.dumps(to_json(drawing)))) == drawing
 
 
+def square(*, module: str, parent: type[Shape] = Shape, **fields: type) -> type[Shape]:
+    """A class of that module whose name is 'square', with other options."""
+    body = {"name": "square", "area": Square.area, "__module__": module, "__annotations__": fields}
+    return dataclass(frozen=True, kw_only=True)(type("Own", (parent,), body))
+
+
+def test_of_two_classes_of_one_name_the_later_is_taken_but_never_for_one_of_the_library() -> None:
+    class Ours(Shape):
+        pass
+
+    first = square(module=f"{__name__}.cell", parent=Ours, angle=int)
+    assert from_json(Ours, {"name": "square", "angle": 1}) == first(angle=1)  # type: ignore[call-arg]
+    second = square(module=f"{__name__}.cell", parent=Ours, turn=int)
+    assert from_json(Ours, {"name": "square", "turn": 1}) == second(turn=1)  # type: ignore[call-arg]
+    third = square(module="elsewhere", parent=Ours, angle=int)
+    assert from_json(Ours, {"name": "square", "turn": 1}) == second(turn=1)  # type: ignore[call-arg]
+    assert third is not None
+
+
+def test_a_class_of_a_concrete_one_is_found_and_one_without_a_name_passed_over() -> None:
+    class Kind(Shape):
+        pass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Disc(Kind, Circle):
+        pass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Ellipse(Disc):
+        name: ClassVar[str] = "ellipse"
+        height: float = 2.0
+
+    class Nameless(Kind):
+        def area(self) -> float:
+            return 0.0
+
+    assert from_json(Kind, {"name": "ellipse", "radius": 1.0, "height": 3.0}) == Ellipse(height=3.0)
+    with pytest.raises(InputError, match=r"run\.name is None; expected one of circle, ellipse\.$"):
+        from_json(Kind, to_json(Nameless()))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

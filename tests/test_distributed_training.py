@@ -24,24 +24,28 @@ from covary.run import Run
 from covary.rundir import RunDir
 from covary.types import Views
 
-COMMAND = [
+
+def options(part: str, values: dict[str, str]) -> list[str]:
+    return [word for name, value in values.items() for word in (f"--{part}.{name}", value)]
+
+
+ANY = [
     *("pretrain", "--data", "shapes:n=32", "--image-size", "8", "--encoder", "resnet8", "--stem", "cifar"),
-    *(
-        "--batch-size",
-        "8",
-        "--epochs",
-        "10",
-        "--optim.lr",
-        "0.003",
-        "--device",
-        "cpu",
-        "--precision",
-        "fp32",
-        "--knn-epochs",
-        "-1",
-    ),
-    *("--method.base.head-hidden", "16", "--method.code-hidden", "16", "--method.code", "8", "--log-steps", "1"),
+    *("--batch-size", "8", "--epochs", "10", "--optim.lr", "0.003", "--device", "cpu", "--precision", "fp32"),
+    *("--knn-epochs", "-1", "--log-steps", "1"),
 ]
+COMMAND = [*ANY, "--method.base.head-hidden", "16", "--method.code-hidden", "16", "--method.code", "8"]
+HEADS = {"head-hidden": "16", "embedding": "8"}
+TAUGHT = {**HEADS, "predictor-hidden": "8", "momentum": "0.9"}
+METHODS: dict[str, list[str]] = {
+    "stl": COMMAND,
+    "stl on byol": [*COMMAND, "--base", "byol", *options("method.base", TAUGHT)],
+    "barlow-twins": [*ANY, "--method", "barlow-twins", *options("method", HEADS)],
+    "vicreg": [*ANY, "--method", "vicreg", *options("method", HEADS)],
+    "moco": [*ANY, "--method", "moco", *options("method", TAUGHT)],
+    "augself": [*ANY, "--method", "augself", "--targets", "all", *options("method", {"hidden": "8"})],
+    "from a user's own file": [*ANY, "--method", str(Path(__file__).parents[1] / "examples" / "own_method.py")],
+}
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "covary.cli"]
 
 
@@ -87,8 +91,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def train_in_float64(out: str) -> dict[str, torch.Tensor]:
-    """Run the command among processes that have met already, weights and views in float64; return the weights."""
+def train_in_float64(out: str) -> dict[str, dict[str, torch.Tensor]]:
+    """Run every method's command among processes that have met, weights and views in float64; return the weights."""
     build, make_views = covary.training.build, covary.training.make_views
 
     @contextmanager
@@ -107,15 +111,26 @@ def train_in_float64(out: str) -> dict[str, torch.Tensor]:
     covary.dist.processes = already_joined
     covary.training.build = build_double
     covary.training.make_views = make_double
-    assert main([*COMMAND, "--out", out, "--epochs", "3"]) == 0
-    return weights(Path(out))
+    for method, command in METHODS.items():
+        assert main([*command, "--out", f"{out}/{method}", "--epochs", "3"]) == 0
+    return {method: weights(Path(out, method)) for method in METHODS}
 
 
-def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
-    """Twelve steps in float64: in float32 differences of rounding double with every step or two."""
-    (one,) = run_ranks(train_in_float64, 1, str(tmp_path / "one"))
-    two = run_ranks(train_in_float64, 2, str(tmp_path / "two"))[0]
+@pytest.fixture(scope="module")
+def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, torch.Tensor]]]:
+    """What one process and two make of every method in twelve steps, by method and name of the weight."""
+    return [run_ranks(train_in_float64, n, str(tmp_path_factory.mktemp(f"{n}")))[0] for n in (1, 2)]
+
+
+@pytest.mark.xdist_group("dist")
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_train_what_one_trains(
+    one_and_two: list[dict[str, dict[str, torch.Tensor]]], method: str
+) -> None:
+    """In float64: in float32 differences of rounding double with every step or two."""
+    one, two = (weights[method] for weights in one_and_two)
     assert one.keys() == two.keys()
+    assert any("teacher." in name for name in one) == (method in ("stl on byol", "moco"))
     for name, tensor in one.items():
         torch.testing.assert_close(
             two[name], tensor, rtol=1e-8, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}"

@@ -21,6 +21,11 @@ def test_short(script: str) -> None:
     assert len((EXAMPLES / script).read_text(encoding="utf-8").splitlines()) <= 60
 
 
+def test_the_method_of_40_lines() -> None:
+    """It is trained in tests/cli/test_own_method.py and held to its equations in tests/methods/test_own.py."""
+    assert len((EXAMPLES / "own_method.py").read_text(encoding="utf-8").splitlines()) <= 40
+
+
 def test_your_own_loop(tmp_path: Path) -> None:
     done = run("1_your_own_loop.py", tmp_path)
     lines = done.stdout.splitlines()

@@ -58,6 +58,21 @@ def test_vectors_are_their_own_group() -> None:
     assert [group["weight_decay"] for group in optimizer.param_groups] == [5e-4, 0.0]
 
 
+def test_parts_with_a_constant_rate_are_groups_of_their_own() -> None:
+    module = nn.ModuleDict({"body": net(), "predictor": net(), "predictors": nn.Linear(2, 2, bias=False)})
+    module["body"][0].requires_grad_(False)
+    groups = build_optimizer(OptimConfig(constant_lr=("predictor",), decay_norm_and_bias=False), module).param_groups
+    shapes = [[tuple(p.shape) for p in group["params"]] for group in groups]
+    assert shapes == [[(2, 3), (2, 2)], [(3,), (3,)], [(3, 4), (2, 3)], [(3,), (3,), (3,)]]
+    assert [group["constant"] for group in groups] == [False, False, True, True]
+    assert [group["weight_decay"] for group in groups] == [5e-4, 0.0, 5e-4, 0.0]
+
+
+def test_a_constant_rate_for_a_part_that_is_not_there() -> None:
+    with pytest.raises(InputError, match=r"optim\.constant_lr names 'prediktor', but the method has no part of that"):
+        build_optimizer(OptimConfig(constant_lr=("prediktor",)), net())
+
+
 @pytest.mark.parametrize("vectors", [True, False])
 def test_lars_equals_the_algorithm_written_out(vectors: bool) -> None:
     config = OptimConfig(name="lars", lr=0.5, momentum=0.9, weight_decay=0.01, decay_norm_and_bias=vectors)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import covary.training
 from covary.data import Batches
 from covary.errors import InputError
+from covary.methods import BYOL, STL
 from covary.optim import OptimConfig
 from covary.recipes import start_run
 from covary.run import Run
@@ -62,6 +63,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tiny(), tmp_path_factory.mktemp("finished"), QUIET)
 
 
+TAUGHT = tiny(method=STL(base=BYOL(head_hidden=16, embedding=8, predictor_hidden=8)))
+
+
+@pytest.fixture(scope="module")
+def finished_with_teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(TAUGHT, tmp_path_factory.mktemp("taught"), QUIET)
+
+
 def test_a_run_leaves_what_everything_later_builds_on(finished: Path) -> None:
     encoder = load_file(finished / "encoder.safetensors")
     assert all(torch.equal(encoder[name], weights(finished)[f"encoder.{name}"]) for name in encoder)
@@ -98,6 +107,24 @@ def test_resume_is_bit_identical(
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))
     assert steps[-1] == 8
+
+
+@pytest.mark.parametrize("deaths", [(2,), (5, 1)])
+def test_resume_with_teachers_is_bit_identical(
+    finished_with_teachers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: tuple[int, ...]
+) -> None:
+    for step in deaths:
+        with monkeypatch.context() as patch:
+            dies_at(step, patch)
+            with pytest.raises(Stopped):
+                train(TAUGHT, tmp_path, QUIET)
+    whole = weights(finished_with_teachers)
+    assert equal(weights(train(TAUGHT, tmp_path, QUIET)), whole)
+    students = {name: name.replace("teacher.networks.", "") for name in whole if "teacher.networks." in name}
+    assert {name.split(".")[0] for name in students} == {"teacher", "heads"}
+    assert not any(
+        torch.equal(whole[name], whole[student]) for name, student in students.items() if name.endswith("weight")
+    )
 
 
 def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:

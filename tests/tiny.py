@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from covary.augment import TurnedView, preset, sample
+from covary.augment import Recipe, TurnedView, preset, sample
 from covary.methods import BASES, METHODS, STL, AbstractConfig, AbstractMethod, AugSelf, EquiMod
 from covary.types import Views
 
@@ -75,8 +75,10 @@ def tiny_views(rows: int, *, seed: int = 0, partners: bool = True, params: Tenso
     return Views(images=images, params=params, partners=partners, turned=turned)
 
 
-def tiny_method(variant: str | AbstractConfig, *, seed: int = 0, **given: Any) -> AbstractMethod:
+def tiny_method(
+    variant: str | AbstractConfig, *, seed: int = 0, recipe: Recipe = RECIPE, **given: Any
+) -> AbstractMethod:
     """A method with small layers, weights by the seed; ``given`` replaces options of its configuration."""
     config = VARIANTS[variant] if isinstance(variant, str) else variant
     torch.manual_seed(seed)
-    return replace(config, **given).build(tiny_encoder(), FEATURES, RECIPE).double()
+    return replace(config, **given).build(tiny_encoder(), FEATURES, recipe).double()

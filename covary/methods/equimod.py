@@ -122,10 +122,10 @@ class Concat(nn.Module):
         self.project_label = nn.Sequential(
             nn.Linear(label_width, config.label_width, bias=False), nn.BatchNorm1d(config.label_width)
         )
-        self.join = nn.Sequential(
+        self.mix = nn.Sequential(
             nn.Linear(embedding + config.label_width, embedding, bias=False), nn.BatchNorm1d(embedding, affine=False)
         )
 
     def forward(self, label: Tensor, z: Tensor) -> Tensor:
         """Return the moved embeddings (b, d) of labels (b, L) and embeddings (b, d)."""
-        return self.join(torch.cat([z, self.project_label(label)], dim=1))
+        return self.mix(torch.cat([z, self.project_label(label)], dim=1))

@@ -63,7 +63,7 @@ class ESSLMethod(BasedMethod):
         super().__init__(config.base, networks={"encoder": encoder}, heads=heads)
         self.config = config
         widths = [features, config.hidden, config.hidden, TURNS]
-        self.head_turn = mlp(widths, norm=nn.LayerNorm, last_bias=True)
+        self.turn_head = mlp(widths, norm=nn.LayerNorm, last_bias=True)
         self.weights = {"inv": 1.0, "turn": config.weight}
 
     def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
@@ -76,6 +76,6 @@ class ESSLMethod(BasedMethod):
         check_views(views, method="E-SSL", needs=self.config.needs)
         terms, y = self.compare(views)
         assert views.turned is not None  # check_views
-        logits = self.head_turn(self.encoder(views.turned.flatten(0, 1)))
+        logits = self.turn_head(self.encoder(views.turned.flatten(0, 1)))
         done = torch.arange(TURNS, device=logits.device).repeat_interleave(views.turned.shape[1])
         return weighted({**terms, "turn": turns(logits, done)}, self.weights, features=y[0])

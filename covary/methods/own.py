@@ -4,18 +4,18 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Container
+from collections.abc import Mapping
 from pathlib import Path
 
 from covary.errors import InputError
 from covary.methods.abstract import AbstractConfig
 
 
-def load_method(file: str, *, taken: Container[str]) -> type[AbstractConfig]:
+def load_method(file: str, *, known: Mapping[str, type[AbstractConfig]]) -> type[AbstractConfig]:
     """Run a Python file and return the method configuration that it defines.
 
     From then on the method is known by its name, in ``run.json`` too.
-    taken: names that the file's method must not have.
+    known: methods whose names the file's must not have.
     Raises InputError: the file is missing, fails, or defines no method or several.
     """
     path = Path(file).expanduser().resolve()
@@ -29,13 +29,12 @@ def load_method(file: str, *, taken: Container[str]) -> type[AbstractConfig]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        place = f", line {error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 1}"
-        raise InputError(f"method file {file}{place}: {type(error).__name__}: {error}") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"method file {file}, line {_line_of(error, path)}: {said}") from error
     found = [
         value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, AbstractConfig) and value.__module__ == name
+        for value in dict.fromkeys(filter(inspect.isclass, vars(module).values()))
+        if issubclass(value, AbstractConfig) and value.__module__ == name
     ]
     unfinished = [config for config in found if inspect.isabstract(config)]
     if unfinished:
@@ -45,9 +44,21 @@ def load_method(file: str, *, taken: Container[str]) -> type[AbstractConfig]:
         names = ", ".join(config.__name__ for config in found) or "none"
         raise InputError(f"method file {file} defines {names}; expected one subclass of covary.methods.AbstractConfig.")
     (config,) = found
-    if not isinstance(getattr(config, "name", None), str) or config.name in taken:
-        raise InputError(
-            f"method file {file}: {config.__name__}.name is {getattr(config, 'name', None)!r}; "
-            "expected a name of its own, such as name: ClassVar[str] = 'mine'."
-        )
+    check_name(config, known=known, where=f"method file {file}: ")
     return config
+
+
+def check_name(config: type[AbstractConfig], *, known: Mapping[str, type[AbstractConfig]], where: str = "") -> None:
+    """Raise ``InputError`` unless a configuration has a name, by which none of ``known`` goes but itself."""
+    name = getattr(config, "name", None)
+    if not isinstance(name, str) or known.get(name, config) is not config:
+        raise InputError(
+            f"{where}{config.__name__}.name is {name!r}; expected a name of its own, such as "
+            "name: ClassVar[str] = 'mine'."
+        )
+
+
+def _line_of(error: Exception, path: Path) -> int:
+    """Return the last line of the file that the error went through, or at which it cannot be read."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return (lines[-1] if lines else getattr(error, "lineno", None)) or 1

@@ -1,80 +1,65 @@
 """STL against a twin written from the paper's equations, with explicit matrices, rows and index lists."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
-from tiny import RECIPE, tiny_method, tiny_views
+from tiny import RECIPE, small, tiny_method, tiny_views
 from torch import Tensor, nn
+from twins import check_twin, features, matrix, naive_mlp, naive_terms, unsettle_teachers, widths
 
 from covary.errors import InputError
-from covary.methods import BYOL, STL, SimCLR
+from covary.methods import BASES, BYOL, STL
 from covary.types import Views
 
 
-def naive_mlp(layers: nn.Sequential, rows: list[Tensor]) -> list[Tensor]:
-    """The rows after every layer; BatchNorm in training mode."""
-    for layer in layers:
-        if isinstance(layer, nn.Linear):
-            rows = [layer.weight @ row for row in rows]
-        elif isinstance(layer, nn.BatchNorm1d):
-            mean = sum(rows) / len(rows)
-            var = sum((row - mean) ** 2 for row in rows) / len(rows)
-            rows = [(row - mean) / (var + layer.eps) ** 0.5 * layer.weight + layer.bias for row in rows]
-        else:
-            rows = [row.clamp(min=0) for row in rows]
-    return rows
-
-
-def naive_nce(a: list[Tensor], b: list[Tensor], temperature: float) -> Tensor:
-    z = [row / row.norm() for row in a + b]
-    total = torch.zeros((), dtype=torch.float64)
-    for i in range(len(z)):
-        scores = [torch.exp(z[i] @ z[j] / temperature) for j in range(len(z))]
-        total -= torch.log(scores[(i + len(a)) % len(z)] / sum(scores[j] for j in range(len(z)) if j != i))
-    return total / len(z)
-
-
-def naive_stl(method: nn.Module, views: Views) -> dict[str, Tensor]:
-    c = method.config
-    y1, y2 = (list(method.encoder(view)) for view in views.images)
-    b, d = len(y1), len(y1[0])
-    forth = naive_mlp(method.transformation_encoder, [torch.cat([p, q]) for p, q in zip(y1, y2, strict=True)])
-    back = naive_mlp(method.transformation_encoder, [torch.cat([q, p]) for p, q in zip(y1, y2, strict=True)])
+def stl_sides(networks: Any, views: Views) -> Any:
+    y1, y2 = features(networks, views)
+    b, pairs = len(y1), list(zip(y1, y2, strict=True))
+    forth = naive_mlp(networks["transformation_encoder"], [torch.cat([p, q]) for p, q in pairs])
+    back = naive_mlp(networks["transformation_encoder"], [torch.cat([q, p]) for p, q in pairs])
     partner = [1, 0, 3, 2, 5, 4, 7, 6, 9, 8][:b]
-    matrix = [(method.hypernetwork.weight @ code).reshape(d, d) for code in forth]
-    inverse = [(method.hypernetwork.weight @ code).reshape(d, d) for code in back]
-    moved1 = [inverse[partner[i]] @ y2[i] for i in range(b)]
-    moved2 = [matrix[partner[i]] @ y1[i] for i in range(b)]
-    head_inv, head_equi, head_trans = (method.heads[name].projector for name in ("inv", "equi", "trans"))
-    inv = naive_nce(naive_mlp(head_inv, y1), naive_mlp(head_inv, y2), c.base.temperature)
-    equi = naive_nce(
-        naive_mlp(head_equi, y1) + naive_mlp(head_equi, y2),
-        naive_mlp(head_equi, moved1) + naive_mlp(head_equi, moved2),
-        c.temperature_equi,
-    )
+    moved1 = [matrix(networks["hypernetwork"], back[partner[i]]) @ y2[i] for i in range(b)]
+    moved2 = [matrix(networks["hypernetwork"], forth[partner[i]]) @ y1[i] for i in range(b)]
     even, odd = [0, 2, 4, 6, 8][: b // 2], [1, 3, 5, 7, 9][: b // 2]
-    trans = naive_nce(
-        naive_mlp(head_trans, [forth[i] for i in even] + [back[i] for i in even]),
-        naive_mlp(head_trans, [forth[i] for i in odd] + [back[i] for i in odd]),
-        c.temperature_trans,
-    )
-    loss = c.weight_inv * inv + c.weight_equi * equi + c.weight_trans * trans
-    return {"loss": loss, "inv": inv, "equi": equi, "trans": trans}
+    return {
+        "inv": ([y1], [y2]),
+        "equi": ([y1, y2], [moved1, moved2]),
+        "trans": (
+            [[forth[i] for i in even] + [back[i] for i in even]],
+            [[forth[i] for i in odd] + [back[i] for i in odd]],
+        ),
+    }
+
+
+WEIGHTS = {"inv": 0.7, "equi": 1.3, "trans": 0.4}
+FIELDS: dict[str, Any] = {f"weight_{name}": weight for name, weight in WEIGHTS.items()}
 
 
 @pytest.mark.parametrize("b", [2, 6, 8, 10])
 def test_equals_the_equations(b: int) -> None:
-    fields = {"weight_inv": 0.7, "weight_equi": 1.3, "weight_trans": 0.4}
-    base = SimCLR(temperature=0.5, head_hidden=16, embedding=5)
-    method = tiny_method("stl", **fields, base=base, temperature_equi=0.3, temperature_trans=0.2)
+    base: Any = small(BASES["simclr"], temperature=0.5)
+    method = tiny_method("stl", **FIELDS, base=base, temperature_equi=0.3, temperature_trans=0.2)
+    bases = {"inv": base, "equi": replace(base, temperature=0.3), "trans": replace(base, temperature=0.2)}
     views = tiny_views(b)
-    found, expected = method(views), naive_stl(method, views)
-    parameters = dict(method.named_parameters())
-    for name, value in expected.items():
-        assert torch.allclose(found[name], value, rtol=1e-9, atol=0), name
-    gradients = torch.autograd.grad(found["loss"], list(parameters.values()))
-    twins = torch.autograd.grad(expected["loss"], list(parameters.values()))
-    for name, gradient, twin in zip(parameters, gradients, twins, strict=True):
-        assert (gradient - twin).abs().max() <= 1e-6 * twin.abs().max() + 1e-12, name
+    check_twin(method, views, naive_terms(method, bases, lambda networks: stl_sides(networks, views)), WEIGHTS)
+
+
+OTHERS = {
+    **{name: small(config) for name, config in BASES.items() if name != "simclr"},
+    **{f"{name}, projector": small(BASES[name], teacher="projector") for name in ("byol", "moco")},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_equals_the_equations_on_other_bases(name: str) -> None:
+    base = OTHERS[name]
+    method = tiny_method("stl", **FIELDS, base=base)
+    unsettle_teachers(method)
+    views = tiny_views(6)
+    expected = naive_terms(method, dict.fromkeys(WEIGHTS, base), lambda networks: stl_sides(networks, views))
+    check_twin(method, views, expected, WEIGHTS)
 
 
 def test_own_code_is_never_used_to_move_features() -> None:
@@ -129,11 +114,6 @@ def test_weight_zero_builds_and_computes_nothing(zeros: set[str]) -> None:
 def test_no_weight_at_all() -> None:
     with pytest.raises(InputError, match="weight_inv, weight_equi and weight_trans are all 0; expected at least one"):
         STL(weight_inv=0, weight_equi=0, weight_trans=0)
-
-
-def widths(layers: nn.Module) -> list[int]:
-    linear = [layer for layer in layers.modules() if isinstance(layer, nn.Linear)]
-    return [linear[0].in_features, *(layer.out_features for layer in linear)]
 
 
 @pytest.mark.parametrize(
