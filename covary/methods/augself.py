@@ -55,7 +55,8 @@ class AugSelfMethod(BasedMethod):
         loss = inv + weight sum_o o
 
     loss_o is the squared error of tanh(h_o), and for operations that are done or not (flip, grayscale, solarize) the
-    cross-entropy of whether the views differ in it. Heads run once per direction.
+    cross-entropy of whether the views differ in it. Heads run once per direction, with BatchNorm statistics of its own;
+    the authors' run both directions as one batch.
 
     Source: AugSelf equations 2 to 4; tanh as in its authors' code.
     """
