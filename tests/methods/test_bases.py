@@ -16,6 +16,7 @@ ALONE: dict[str, Any] = {
     "byol with its projector's teacher": {"teacher": "projector"},
     "simsiam": {},
     "barlow-twins": {"off_diagonal": 0.3},
+    "barlow-twins with a scale": {"off_diagonal": 0.3, "scale": 3.0},
     "moco": {"temperature": 0.4},
     "moco with its projector's teacher": {"temperature": 0.4, "teacher": "projector"},
     "vicreg": {"invariance": 3.0, "variance": 2.0, "covariance": 0.5},
