@@ -3,10 +3,10 @@
 ``python benchmarks/cost.py [--encoder resnet18] [--size 96] [--batch 64] [--steps 8] [--rows stl ...] [--device cuda]
 [--precision bf16] [--out FILE]``: a step is forward, backward, optimiser and teacher on views that lie ready. Each
 method takes turns with SimCLR, step by step after a warm-up, so that a busy moment meets both; the ratio is that of
-the medians. Memory is what weights, gradients and momentum take, and the peak of a step above all that stands.
+the medians. Memory is what weights and momentum take, and the peak of a step above them, gradients included.
 
-    python benchmarks/cost.py --device cuda --encoder resnet50 --size 224 --batch 256 --steps 200 --precision bf16
-    python benchmarks/cost.py --device cuda --encoder resnet50 --size 224 --batch 256 --steps 200 --precision fp32
+    python benchmarks/cost.py --device cuda --encoder resnet50 --size 224 --batch 256 --warmup 20 --steps 200 \\
+        --precision bf16 --out bf16.json    # and once with --precision fp32
 """
 
 import argparse
@@ -43,7 +43,7 @@ def views_of(run: Run, device: torch.device) -> Views:
 
 
 def step_of(run: Run, device: torch.device, precision: str) -> tuple[Callable[[], None], int]:
-    """Return a training step of a run, and the bytes of its weights, gradients and momentum."""
+    """Return a training step of a run, and the bytes of what stands between steps: weights and momentum."""
     method, optimizer = build(run, device)
     views = views_of(run, device)
     method.train()
@@ -56,13 +56,13 @@ def step_of(run: Run, device: torch.device, precision: str) -> tuple[Callable[[]
         optimizer.zero_grad()
         method.after_step(0.5)
 
-    parameters = sum(p.nbytes * (3 if p.requires_grad else 1) for p in method.parameters())
-    return step, parameters
+    standing = sum(p.nbytes * (2 if p.requires_grad else 1) for p in method.parameters())
+    return step, standing
 
 
 def measure(row: str, options: argparse.Namespace, device: torch.device) -> dict[str, object]:
     """Return one line of the table."""
-    (reference, _), (own, weights) = (
+    (reference, _), (own, standing) = (
         step_of(
             replace(
                 run_of(name, setting="stl10", image_size=options.size),
@@ -90,7 +90,7 @@ def measure(row: str, options: argparse.Namespace, device: torch.device) -> dict
         "ms": round(1000 * median, 1),
         "ratio": round(median / base, 3),
         "quartiles of the ratio": [round(low, 3), round(high, 3)],
-        "weights, gradients, momentum MB": round(weights / 1e6),
+        "weights and momentum MB": round(standing / 1e6),
         "peak of a step above them MB": round(extra / 1e6),
     }
 

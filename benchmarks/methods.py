@@ -20,6 +20,7 @@ from meter import memory, passport
 from rows import SHOWN, run_of
 
 from covary.evaluation import evaluate
+from covary.run import Run
 from covary.rundir import RunDir
 from covary.training import Session, build, train
 
@@ -31,8 +32,7 @@ def measure(row: str, options: argparse.Namespace, folder: Path) -> dict[str, ob
     torch.set_num_threads(options.threads)
     run = run_of(row, setting=options.setting, data=options.data)
     run = replace(run, epochs=options.epochs, batch_size=options.batch)
-    method, _ = build(run.resolved(CPU), CPU)
-    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    trained, terms = parameters_and_terms(run)
     train(run, folder, Session(device="cpu", log_steps=5, knn_epochs=-1))
     lines = [json.loads(line) for line in RunDir(folder).metrics_file.read_text().splitlines()]
     last = lines[-1]
@@ -41,10 +41,15 @@ def measure(row: str, options: argparse.Namespace, folder: Path) -> dict[str, ob
         "parameters": trained,
         "ms": round(statistics.median(1000 * options.batch / line["images_per_second"] for line in lines), 1),
         "peak MB": round(memory("VmHWM") / 1e6),
-        "losses": {name: round(last[name], 4) for name in ("loss", *method.weights)},
+        "losses": {name: round(last[name], 4) for name in ("loss", *terms)},
         "spread, first and last": [round(line["spread"], 3) for line in (lines[0], last)],
         "knn": knn(str(folder), options),
     }
+
+
+def parameters_and_terms(run: Run) -> tuple[int, list[str]]:
+    method, _ = build(run.resolved(CPU), CPU)
+    return sum(p.numel() for p in method.parameters() if p.requires_grad), list(method.weights)
 
 
 def knn(source: str, options: argparse.Namespace) -> float:

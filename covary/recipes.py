@@ -68,6 +68,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
     }
 )
 
+# tables 2 and 3 (imagenet100), 11 (stl10)
 NINE: Mapping[str, Row] = MappingProxyType(
     {
         "simclr": Row(method="simclr"),
@@ -81,6 +82,7 @@ NINE: Mapping[str, Row] = MappingProxyType(
         "stl+augmix": Row(method="stl", augmix=True),
     }
 )
+# table 7 (stl10)
 ABLATIONS: Mapping[str, Row] = MappingProxyType(
     {
         "stl-only-inv": Row(method="stl", options={"weight_equi": 0.0, "weight_trans": 0.0}),
@@ -90,6 +92,7 @@ ABLATIONS: Mapping[str, Row] = MappingProxyType(
         "stl-without-trans": Row(method="stl", options={"weight_trans": 0.0}),
     }
 )
+# table 8 (stl10)
 TARGET_SETS: Mapping[str, Row] = MappingProxyType(
     {
         f"{method}-{targets}": Row(method=method, targets=targets)
@@ -97,6 +100,7 @@ TARGET_SETS: Mapping[str, Row] = MappingProxyType(
         for method in ("augself", "equimod", "stl")
     }
 )
+# table 9 (stl10)
 BASE_MODELS: Mapping[str, Row] = MappingProxyType(
     {
         name: row
@@ -109,17 +113,6 @@ BASE_MODELS: Mapping[str, Row] = MappingProxyType(
 )
 
 ROWS: Mapping[str, Row] = MappingProxyType({**NINE, **ABLATIONS, **TARGET_SETS, **BASE_MODELS})
-
-# the setting and the rows of each table; table 3 has the runs of table 2
-TABLES: Mapping[str, tuple[str, Mapping[str, Row]]] = MappingProxyType(
-    {
-        "table2": ("imagenet100", NINE),
-        "table7": ("stl10", {"stl": NINE["stl"], **ABLATIONS}),
-        "table8": ("stl10", TARGET_SETS),
-        "table9": ("stl10", BASE_MODELS),
-        "table11": ("stl10", NINE),
-    }
-)
 
 RECIPES: Mapping[str, tuple[Setting, Row | None]] = MappingProxyType(
     {
@@ -187,13 +180,14 @@ def _with_row(run: Run, row: Row) -> Run:
     return replace(run, method=replace(run.method, **row.options), augment=recipe)
 
 
-def _agree(recipe: str, row: Row, given: Mapping[str, object]) -> None:
+def _agree(recipe: str, row: Row, given: Mapping[str, str | AbstractConfig | None]) -> None:
     """Raise ``InputError`` where an option says otherwise than the row."""
     for option, value in given.items():
-        if value is not None and value != getattr(row, option):
+        said = value.name if isinstance(value, AbstractConfig) else value
+        if said is not None and (said != getattr(row, option) or isinstance(value, AbstractConfig)):
             raise InputError(
-                f"recipe '{recipe}' sets the {option} to {getattr(row, option)}; leave out --{option} {value}, "
-                f"or start from --recipe {recipe.split('/')[0]}."
+                f"recipe '{recipe}' says method, base and targets itself; leave out {option} {said}, or start from "
+                f"--recipe {recipe.split('/')[0]}, to which all three can be said."
             )
 
 

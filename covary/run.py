@@ -13,7 +13,7 @@ from covary import config, dist
 from covary.augment import TARGETS, Recipe, preset
 from covary.data import native_size, normalization
 from covary.errors import InputError, did_you_mean
-from covary.methods import BASES, METHODS, AbstractConfig, AbstractMethod, Base, SimSiam
+from covary.methods import BASES, METHODS, AbstractConfig, AbstractMethod, Base
 from covary.methods.own import check_name, load_method
 from covary.nets import build_encoder
 from covary.optim import OptimConfig
@@ -130,10 +130,13 @@ def default_run(
     mean, std = normalization(data)
     recipe = preset(preset_name, size=size, mean=mean, std=std)
     if targets is not None:
+        if not chosen.needs & {"partners", "labels"}:
+            raise InputError(f"method '{chosen.name}' learns from no target operations; leave out --targets {targets}.")
         recipe = replace(recipe, targets=TARGETS[_known("targets", targets, TARGETS)])
+    on = getattr(chosen, "base", chosen)
     optim = OptimConfig(
         schedule_by="epoch" if preset_name == "official_code" else "step",
-        constant_lr=("predictor",) if _builds_on(chosen, SimSiam) else (),  # as SimSiam's authors
+        constant_lr=on.constant_lr if isinstance(on, Base) else (),
     )
     return Run(data=data, method=chosen, augment=chosen.fit(recipe), optim=optim)
 
@@ -159,11 +162,9 @@ def choose_method(
             f"method '{method.name}' builds on no base; leave out --base {base}, or choose a method that does, "
             "such as stl."
         )
+    if preset_name != "paper":
+        raise InputError(f"preset '{preset_name}' has a base of its own; leave out --base {base}, or --preset.")
     return replace(method, base=BASES[_known("base", base, BASES)].preset("paper"))
-
-
-def _builds_on(method: AbstractConfig, base: type[Base]) -> bool:
-    return any(isinstance(part, base) for part in (method, *(getattr(method, field.name) for field in fields(method))))
 
 
 def _known(what: str, name: str, names: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from covary.data import Batches, Fit, ImageStore, load
 from covary.errors import InputError
 from covary.keyed import derive
 from covary.methods import AbstractConfig, AbstractMethod
+from covary.methods.abstract import check_terms
 from covary.nets import convert_batchnorm
 from covary.online import OnlineKnn
 from covary.optim import FiniteGuard, OptimConfig, build_optimizer, learning_rate, scale_gradients_lars_
@@ -104,13 +105,7 @@ def pretrain(
     Raises InputError, TrainingError, Interrupted: see ``train``.
     """
     run = start_run(
-        data=data,
-        recipe=recipe,
-        method=method,
-        base=base,
-        preset=preset,
-        targets=targets,
-        image_size=image_size,
+        data=data, recipe=recipe, method=method, base=base, preset=preset, targets=targets, image_size=image_size
     )
     chosen = {
         "augment": augment,
@@ -307,6 +302,7 @@ def _backward(module: nn.Module, views: Views, run: Run) -> dict[str, Tensor]:
             torch.autocast(part.images.device.type, torch.bfloat16, enabled=run.precision == "bf16"),
         ):
             terms = module(part)
+            check_terms(terms, method=run.method.name)
             (terms["loss"] / run.accumulate).backward()
         for name, value in terms.items():
             sums[name] = sums.get(name, 0) + value.detach() / run.accumulate

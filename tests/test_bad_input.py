@@ -25,6 +25,7 @@ SHAPES = ("--data", "shapes:n=16", "--image-size", "8")
 QUICK = ("--encoder", "resnet8", "--batch-size", "8", "--epochs", "1", "--device", "cpu", "--knn-epochs", "-1")
 SMALL_HEADS = ("--method.base.head-hidden", "8", "--method.code-hidden", "8", "--method.code", "4")
 QUIET = ("--tracking.no-progress",)
+BARE = ("pretrain", *SHAPES, *QUICK, *QUIET, "--out", "out")
 RUN = ("pretrain", *SHAPES, *QUICK, *SMALL_HEADS, *QUIET, "--out", "out")
 FOLDER = ("pretrain", *QUICK, *SMALL_HEADS, *QUIET, "--out", "out", "--data")
 ON_SHAPES = ("--data", "shapes:n=16", "--device", "cpu", "--task", "knn")
@@ -137,6 +138,74 @@ REFUSED: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]
     ("batch above the data", nothing, (*RUN, "--batch-size", "32"), ("batch size 32", "16 images", "at most 16")),
     ("odd batch of partners", nothing, (*RUN, "--batch-size", "7"), ("batch_size is 7", "a multiple of 2", "partners")),
     ("partners share nothing", nothing, (*RUN, "--augment.targets"), ("targets are empty", "crop jitter")),
+    ("no partners", nothing, (*RUN, "--augment.no-partners"), ("needs partners", "leave out --augment.no-partners")),
+    (
+        "partners share what is off",
+        nothing,
+        (*RUN, "--augment.targets", "rotation"),
+        ("none (rotation) is switched on", "augment.targets"),
+    ),
+    ("views beyond two", nothing, (*RUN, "--augment.views", "3"), ("takes 2 views", "leave out augment.views 3")),
+    (
+        "base of a base",
+        nothing,
+        (*BARE, "--method", "byol", "--base", "simclr"),
+        ("'byol' builds on no base", "--base"),
+    ),
+    (
+        "base and a preset of another",
+        nothing,
+        (*RUN, "--base", "byol", "--preset", "official_code"),
+        ("'official_code' has a base of its own", "leave out --base byol"),
+    ),
+    (
+        "preset that a method has not",
+        nothing,
+        (*BARE, "--method", "sie", "--preset", "official_code"),
+        ("it has paper",),
+    ),
+    (
+        "targets where none are learned",
+        nothing,
+        (*BARE, "--method", "byol", "--targets", "crop"),
+        ("'byol' learns from no target operations", "leave out --targets crop"),
+    ),
+    (
+        "row and another base",
+        nothing,
+        (*RUN, "--recipe", "small/simclr", "--base", "byol"),
+        ("says method, base and targets itself", "leave out base byol", "--recipe small,"),
+    ),
+    (
+        "AugMix where labels are learned",
+        nothing,
+        (*BARE, "--method", "equimod", "--augment.augmix.p", "1"),
+        ("'equimod' predicts what was done", "AugMix"),
+    ),
+    (
+        "temperature of a base without",
+        nothing,
+        (*RUN, "--base", "byol", "--method.temperature-equi", "0.1"),
+        ("base 'byol' has no temperature",),
+    ),
+    (
+        "option of another form",
+        nothing,
+        (*BARE, "--method", "sie", "--method.gamma", "1"),
+        ("gamma is 1.0", "form 'base' does not read it", "leave it out"),
+    ),
+    (
+        "option of a loss without weight",
+        nothing,
+        (*RUN, "--method.weight-equi", "0", "--method.temperature-equi", "0.5"),
+        ("temperature_equi is 0.5", "weight_equi is 0"),
+    ),
+    (
+        "no weight at all",
+        nothing,
+        (*BARE, "--method", "vicreg", *("--method.invariance=0", "--method.variance=0", "--method.covariance=0")),
+        ("all 0", "at least one above 0"),
+    ),
     ("every file broken", lambda: images("data", 0, broken=3), (*FOLDER, "data"), ("data", "repair or remove")),
     (
         "too many files broken",

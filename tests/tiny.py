@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from covary.augment import Recipe, TurnedView, preset, sample
-from covary.methods import BASES, METHODS, STL, AbstractConfig, AbstractMethod, AugSelf, EquiMod
+from covary.methods import BASES, METHODS, SIE, STL, AbstractConfig, AbstractMethod, AugSelf, EquiMod
 from covary.types import Views
 
 FEATURES = 6
@@ -22,13 +22,14 @@ SMALL = {
     "code": 4,
     "code_hidden": 12,
     "hidden": 10,
-    "label_width": 3,
 }
 
 
 def small(config: type[AbstractConfig], **given: Any) -> AbstractConfig:
     """A configuration with small layers."""
     names = {field.name for field in fields(config)}
+    if config is SIE:
+        names.remove("hidden")  # of its original form alone
     sizes = {name: size for name, size in SMALL.items() if name in names}
     base = {"base": small(BASES["simclr"])} if "base" in names else {}
     return config(**{**sizes, **base, **given})
@@ -43,7 +44,7 @@ VARIANTS: dict[str, AbstractConfig] = {
         for base in BASES
         if base != "simclr"
     },
-    "sie on byol": small(METHODS["sie"], base=small(BASES["byol"])),
+    "sie on byol": small(SIE, base=small(BASES["byol"])),
     "byol with its projector's teacher": small(BASES["byol"], teacher="projector"),
     "stl on byol with its projector's teacher": small(STL, base=small(BASES["byol"], teacher="projector")),
     "stl without inv": small(STL, weight_inv=0.0),
@@ -51,8 +52,8 @@ VARIANTS: dict[str, AbstractConfig] = {
     "stl without trans": small(STL, weight_trans=0.0),
     "stl of inv alone": small(STL, weight_equi=0.0, weight_trans=0.0),
     "sen both ways": small(METHODS["sen"], both_ways=True),
-    "equimod with concat": small(EquiMod, predictor="concat"),
-    "sie as published": METHODS["sie"](form="original", hidden=SMALL["hidden"]),
+    "equimod with concat": small(EquiMod, predictor="concat", label_width=3),
+    "sie as published": SIE(form="original", hidden=SMALL["hidden"]),
 }
 
 

@@ -144,7 +144,8 @@ class TurnedView:
     size: int
     """Height and width in pixels."""
     scale: tuple[float, float] = (0.2, 1.0)
-    """Area of its crop as a fraction of the image's; all other operations are those of the main views."""
+    """Area of its crop as a fraction of the image's. Other operations are those of the main views, but quarter turns,
+    which it has none of, and the kernel of the blur, which goes with the size: below 20 pixels nothing is blurred."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -218,6 +219,22 @@ class Recipe:
     def aligned(self) -> tuple[Name, ...]:
         """Operations whose numbers partners share: the targets, none where there are no partners."""
         return self.targets if self.partners else ()
+
+    @property
+    def targets_on(self) -> tuple[Name, ...]:
+        """The targets that are ever done: those whose probability is above 0."""
+        p: dict[Name, float] = {
+            "crop": 1.0,
+            "flip": self.flip,
+            "quarter_turn": self.quarter_turns,
+            "rotation": self.rotation.p,
+            "jitter": self.jitter.p,
+            "grayscale": self.grayscale,
+            "blur": self.blur.p,
+            "solarize": self.solarize.p,
+            "augmix": self.augmix.p,
+        }
+        return tuple(name for name in self.targets if p[name] > 0)
 
     @property
     def columns(self) -> Mapping[str, slice]:

@@ -19,7 +19,7 @@ HELP = f"""covary {__version__}: image encoders whose features co-vary with what
 usage: covary COMMAND [OPTIONS]
 
 commands:
-  pretrain   train an encoder with STL or SimCLR on any images, or continue a run
+  pretrain   train an encoder with STL or another method on any images, or continue a run
   evaluate   measure an encoder: kNN, linear accuracy
 
   covary COMMAND --help lists the options of a command.

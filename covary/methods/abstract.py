@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from covary import dist
-from covary.augment import Recipe, turned_view
+from covary.augment import COLUMNS, Recipe, turned_view
 from covary.errors import InputError, did_you_mean
 from covary.nets import Teacher
 from covary.types import Views
 
 Need = Literal["partners", "labels", "turned"]
+NUMBERS = max(column.stop for column in COLUMNS.values())  # that every view is made by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,13 @@ class AbstractConfig(ABC):
 
     name:    what the method is called in ``--method`` and in ``run.json``.
     needs:   what its views must bring: partners, labels (the parameters of the recipe's targets), a turned view.
+    views:   how many views of an image it takes.
     presets: the options of each preset that differ from the defaults.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[Need]] = frozenset()
+    views: ClassVar[int] = 2
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"paper": {}})
 
     @abstractmethod
@@ -54,17 +57,20 @@ class AbstractConfig(ABC):
 
     def check(self, recipe: Recipe) -> None:
         """Raise ``InputError`` unless views made by the recipe bring what the method needs."""
+        if recipe.views != self.views:
+            raise InputError(f"method '{self.name}' takes {self.views} views; leave out augment.views {recipe.views}.")
         if "partners" in self.needs and not recipe.partners:
-            raise InputError(f"method '{self.name}' needs partners; leave out --no-augment.partners.")
+            raise InputError(f"method '{self.name}' needs partners; leave out --augment.no-partners.")
         if "turned" in self.needs and recipe.turned is None:
             raise InputError(
                 f"method '{self.name}' needs the extra view that it turns; the recipe must declare one, "
                 "such as turned=TurnedView(size=16)."
             )
-        if "labels" in self.needs and not recipe.targets:
+        if self.needs & {"partners", "labels"} and not recipe.targets_on:
             raise InputError(
-                f"method '{self.name}' learns from the numbers of the target operations, but augment.targets is "
-                "empty; name operations, such as crop jitter."
+                f"method '{self.name}' learns from the target operations, but none "
+                f"({' '.join(recipe.targets) or 'there are none'}) is switched on; name operations that are with "
+                "augment.targets, such as crop jitter."
             )
         if recipe.augmix.p > 0 and self.needs & {"labels", "turned"}:
             raise InputError(
@@ -118,6 +124,11 @@ def check_views(views: Views, *, method: str, needs: frozenset[Need] = frozenset
         )
     if "partners" in needs and shape[1] % 2:
         raise InputError(f"{method} needs an even batch of partners in every process, got {shape[1]} images.")
+    if "labels" in needs and (views.params.shape[:2] != shape[:2] or views.params.shape[2] < NUMBERS):
+        raise InputError(
+            f"{method} learns from the numbers of both views, (2, {shape[1]}, {NUMBERS} or more), got params of the "
+            f"shape {tuple(views.params.shape)}; make the views with covary.augment.make_views."
+        )
     if "turned" in needs and (views.turned is None or views.turned.shape[:2] != (4, shape[1])):
         raise InputError(
             f"{method} needs an extra view in four turns, (4, {shape[1]}, 3, s', s'), got "
@@ -154,6 +165,27 @@ def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float], *, featu
     """Return what ``AbstractMethod.forward`` returns: weighted sum of the terms, terms, spread."""
     loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     return {"loss": loss, **{name: term.detach() for name, term in terms.items()}, "spread": spread(features)}
+
+
+def check_terms(terms: Mapping[str, Tensor], *, method: str) -> None:
+    """Raise ``InputError`` unless what a method's ``forward`` returned has a scalar loss and the spread."""
+    for name in ("loss", "spread"):
+        if name not in terms or terms[name].ndim > 0:
+            got = f"{name} of the shape {tuple(terms[name].shape)}" if name in terms else f"no {name}"
+            raise InputError(
+                f"method '{method}' returned {got}; its forward must return a number for loss and for spread."
+            )
+
+
+def refuse_unread(config: object, names: str, *, because: str) -> None:
+    """Raise ``InputError`` for a field that the rest of the configuration leaves unread, unless it is the default.
+
+    names: the fields, with spaces between them. because: what leaves them unread.
+    """
+    defaults = {field.name: field.default for field in fields(config)}  # pyright: ignore[reportArgumentType]
+    for name in names.split():
+        if getattr(config, name) != defaults[name]:
+            raise InputError(f"{name} is {getattr(config, name)}, but {because}; leave it out.")
 
 
 def require(config: object, names: str, *, at_least: float, above: bool = False) -> None:

@@ -81,7 +81,7 @@ class AugSelfMethod(BasedMethod):
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``inv``, a term for each operation, and ``spread``."""
-        check_views(views, method="AugSelf")
+        check_views(views, method="AugSelf", needs=self.config.needs)
         terms, y = self.compare(views)
         forth, back = (self._errors(y[way], views.params[way]) for way in ([0, 1], [1, 0]))
         terms |= {name: (forth[name] + back[name]) / 2 for name in forth}

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,12 @@ class Dissimilarity(ABC, nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Base(AbstractConfig):
-    """Configuration of a base: its projector and, in subclasses, its loss."""
+    """Configuration of a base: its projector and, in subclasses, its loss.
+
+    constant_lr: parts whose learning rate a run keeps constant by default.
+    """
+
+    constant_lr: ClassVar[tuple[str, ...]] = ()
 
     head_layers: int
     """Linear layers of the projector."""

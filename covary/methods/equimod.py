@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from covary.augment import Labels, Recipe
 from covary.losses import info_nce
-from covary.methods.abstract import AbstractConfig, check_views, encode, require, weighted
+from covary.methods.abstract import AbstractConfig, check_views, encode, refuse_unread, require, weighted
 from covary.methods.base import Base, BasedMethod, Rows, default_hidden, with_temperature
 from covary.methods.moved import moved_by_label
 from covary.methods.simclr import SimCLR
 from covary.nets import LinearHypernetwork, mlp
 from covary.types import Views
+
+CONCAT_TEMPERATURE = 0.2  # the authors'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class EquiMod(AbstractConfig):
         require(self, "label_width", at_least=1)
         require(self, "temperature_equi", at_least=0, above=True)
         if self.predictor == "hypernetwork":
+            refuse_unread(self, "label_width", because="predictor 'hypernetwork' does not read it")
             with_temperature(self.base, self.temperature_equi, name="temperature_equi")
 
     def build(self, encoder: nn.Module, features: int, recipe: Recipe) -> "EquiModMethod":
@@ -97,12 +100,12 @@ class EquiModMethod(BasedMethod):
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``inv``, ``equi`` and ``spread``."""
-        check_views(views, method="EquiMod")
+        check_views(views, method="EquiMod", needs=self.config.needs)
         terms, y = self.compare(views)
         if self.concat is not None:
             z = torch.stack([self.concat.projector(view) for view in y])
             found, moved = moved_by_label(self.concat, self.labels, views.params, z, both_ways=self.config.both_ways)
-            temperature = self.config.temperature_equi or 0.2
+            temperature = self.config.temperature_equi or CONCAT_TEMPERATURE
             terms["equi"] = info_nce(found.flatten(0, 1), moved.flatten(0, 1), temperature=temperature)
         return weighted(terms, self.weights, features=y[0])
 

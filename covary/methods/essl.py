@@ -12,14 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from covary.augment import Recipe
-from covary.losses import turns
+from covary.losses import TURNS, turns
 from covary.methods.abstract import AbstractConfig, check_views, encode, require, weighted
 from covary.methods.base import Base, BasedMethod, Rows
 from covary.methods.simclr import SimCLR
 from covary.nets import mlp
 from covary.types import Views
-
-TURNS = 4  # 0, 90, 180 and 270 degrees
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,12 @@ import inspect
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import get_args
 
 from covary.errors import InputError
-from covary.methods.abstract import AbstractConfig
+from covary.methods.abstract import AbstractConfig, Need
 
 
 def load_method(file: str, *, known: Mapping[str, type[AbstractConfig]]) -> type[AbstractConfig]:
@@ -28,7 +30,7 @@ def load_method(file: str, *, known: Mapping[str, type[AbstractConfig]]) -> type
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"method file {file}, line {_line_of(error, path)}: {said}") from error
     found = [
@@ -44,7 +46,9 @@ def load_method(file: str, *, known: Mapping[str, type[AbstractConfig]]) -> type
         names = ", ".join(config.__name__ for config in found) or "none"
         raise InputError(f"method file {file} defines {names}; expected one subclass of covary.methods.AbstractConfig.")
     (config,) = found
-    check_name(config, known=known, where=f"method file {file}: ")
+    where = f"method file {file}: "
+    check_name(config, known=known, where=where)
+    _check_fields(config, where=where)
     return config
 
 
@@ -58,7 +62,23 @@ def check_name(config: type[AbstractConfig], *, known: Mapping[str, type[Abstrac
         )
 
 
-def _line_of(error: Exception, path: Path) -> int:
+def _check_fields(config: type[AbstractConfig], *, where: str) -> None:
+    """Raise ``InputError`` unless a configuration is a frozen dataclass with defaults whose needs are known."""
+    if "__dataclass_params__" not in vars(config):
+        raise InputError(
+            f"{where}{config.__name__} is no dataclass; write @dataclass(frozen=True, kw_only=True) above it."
+        )
+    for field in fields(config):
+        if field.default is MISSING and field.default_factory is MISSING:
+            raise InputError(f"{where}{config.__name__}.{field.name} has no default; give it one.")
+    known = get_args(Need)
+    if not isinstance(config.needs, frozenset) or not config.needs <= set(known):
+        raise InputError(
+            f"{where}{config.__name__}.needs is {config.needs!r}; expected a frozenset of {', '.join(known)}."
+        )
+
+
+def _line_of(error: BaseException, path: Path) -> int:
     """Return the last line of the file that the error went through, or at which it cannot be read."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return (lines[-1] if lines else getattr(error, "lineno", None)) or 1

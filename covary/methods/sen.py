@@ -66,6 +66,6 @@ class SENMethod(BasedMethod):
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``equi`` and ``spread``."""
-        check_views(views, method="SEN")
+        check_views(views, method="SEN", needs=self.config.needs)
         terms, y = self.compare(views)
         return weighted(terms, self.weights, features=y[0])

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from covary.augment import Labels, Recipe
 from covary.errors import InputError
 from covary.losses import covariance, squared_error, variance
-from covary.methods.abstract import AbstractConfig, AbstractMethod, check_views, encode, require, weighted
+from covary.methods.abstract import (
+    AbstractConfig,
+    AbstractMethod,
+    check_views,
+    encode,
+    refuse_unread,
+    require,
+    weighted,
+)
 from covary.methods.base import Base, BasedMethod, Rows
 from covary.methods.moved import moved_by_label
 from covary.methods.simclr import SimCLR
@@ -58,6 +66,10 @@ class SIE(AbstractConfig):
         require(self, "hidden", at_least=2)
         if not 0 < self.invariant < 1:
             raise InputError(f"invariant is {self.invariant}; expected a share above 0 and below 1.")
+        if self.form == "base":
+            refuse_unread(self, "invariance gamma variance covariance hidden", because="form 'base' does not read it")
+        else:
+            refuse_unread(self, "weight_equi", because="form 'original' does not read it")
         if self.form == "original" and self.base != SimCLR():
             raise InputError(
                 f"form 'original' has losses of its own and no base; leave out base '{self.base.name}' and its options."
@@ -102,7 +114,7 @@ class SIEMethod(BasedMethod):
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``inv``, ``equi`` and ``spread``."""
-        check_views(views, method="SIE")
+        check_views(views, method="SIE", needs=self.config.needs)
         terms, y = self.compare(views)
         return weighted(terms, self.weights, features=y[0])
 
@@ -139,7 +151,7 @@ class OriginalSIEMethod(AbstractMethod):
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``inv``, ``equi``, ``variance``, ``covariance`` and ``spread``."""
-        check_views(views, method="SIE")
+        check_views(views, method="SIE", needs=self.config.needs)
         y = encode(self.encoder, views.images, joint_pass=self.joint_pass)
         parts = [view.split(self.widths, dim=1) for view in y]
         inv = torch.stack([self.projector_inv(part) for part, _ in parts])

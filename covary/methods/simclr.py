@@ -20,7 +20,7 @@ class SimCLR(Base):
     """Configuration of SimCLR; the defaults are those of the STL paper (arXiv 2501.08712, appendix E)."""
 
     name: ClassVar[str] = "simclr"
-    presets = MappingProxyType({"paper": {}, "official_code": {"head_layers": 2}})
+    presets = MappingProxyType({"paper": {}, "official_code": {"head_layers": 2, "head_hidden": 512}})
 
     temperature: float = 0.2
     """Temperature of the loss (E.1; for ResNet-50 not restated, INFERRED)."""

@@ -25,6 +25,7 @@ class SimSiam(Base):
     """
 
     name: ClassVar[str] = "simsiam"
+    constant_lr = ("predictor",)
 
     head_layers: int = 2
     """Linear layers of the projector (E.2)."""

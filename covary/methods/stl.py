@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from covary.augment import Recipe
 from covary.errors import InputError
-from covary.methods.abstract import AbstractConfig, check_views, encode, require, weighted
+from covary.methods.abstract import AbstractConfig, check_views, encode, refuse_unread, require, weighted
 from covary.methods.base import Base, BasedMethod, Rows, with_temperature
 from covary.methods.simclr import SimCLR
 from covary.nets import LinearHypernetwork, mlp
@@ -35,7 +35,7 @@ class STL(AbstractConfig):
         {
             "paper": {},
             "official_code": {
-                "base": SimCLR(head_layers=2, head_hidden=512),
+                "base": SimCLR.preset("official_code"),
                 "head_trans_hidden": 128,
                 "weight_trans": 0.1,
                 "code_layers": 2,
@@ -71,6 +71,8 @@ class STL(AbstractConfig):
         require(self, "code code_layers code_hidden head_trans_hidden", at_least=1)
         if not any(self.weights.values()):
             raise InputError("weight_inv, weight_equi and weight_trans are all 0; expected at least one above 0.")
+        for term in {"equi", "trans"} - self.weights.keys():
+            refuse_unread(self, f"temperature_{term}", because=f"weight_{term} is 0")
         for name in ("temperature_equi", "temperature_trans"):
             with_temperature(self.base, getattr(self, name), name=name)
 

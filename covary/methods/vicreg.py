@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from covary.errors import InputError
 from covary.losses import vicreg
 from covary.methods.abstract import require
 from covary.methods.base import Base, Dissimilarity, each
@@ -38,6 +39,8 @@ class VICReg(Base):
         """Raise ``InputError`` for a value out of its range."""
         super().__post_init__()
         require(self, "invariance variance covariance", at_least=0)
+        if not (self.invariance or self.variance or self.covariance):
+            raise InputError("invariance, variance and covariance are all 0; expected at least one above 0.")
 
     def dissimilarity(self, width: int, *, features: int) -> "Regularized":
         """Return VICReg for rows of ``width`` numbers."""

@@ -119,6 +119,19 @@ def test_wrong_views(variant: str, shape: tuple[int, ...]) -> None:
 
 
 @variant
+@pytest.mark.parametrize("shape", [(2, 6, 0), (2, 6, 3), (2, 4, 15), (1, 6, 15)], ids=str)
+def test_wrong_numbers_of_the_transformations(variant: str, shape: tuple[int, ...]) -> None:
+    views = dataclasses.replace(tiny_views(6), params=torch.zeros(shape))
+    if "labels" in VARIANTS[variant].needs:
+        with pytest.raises(
+            InputError, match=r"learns from the numbers of both views, \(2, 6, 15 or more\), got params of"
+        ):
+            tiny_method(variant)(views)
+    else:
+        tiny_method(variant)(views)
+
+
+@variant
 def test_numbers_of_the_transformations(variant: str) -> None:
     """Methods without labels give the same numbers whatever params hold; with labels a NaN is never silent."""
     views = tiny_views(6)
@@ -189,7 +202,7 @@ def test_the_recipe_is_fitted_and_checked(name: str) -> None:
     lacking = {
         "partners": (dataclasses.replace(RECIPE, partners=False), "needs partners"),
         "turned": (dataclasses.replace(RECIPE, turned=None), "needs the extra view that it turns"),
-        "labels": (dataclasses.replace(RECIPE, partners=False, targets=()), "augment.targets is empty"),
+        "labels": (dataclasses.replace(RECIPE, partners=False, targets=()), r"none \(there are none\) is switched on"),
     }
     augmixed = dataclasses.replace(fitted, augmix=AugMix(p=0.5))
     if settings.needs & {"labels", "turned"}:

@@ -100,6 +100,19 @@ WRONG = {
         GOOD.replace('name: ClassVar[str] = "mine"', ""),
         r": Mine\.name is None; expected a name of its own, such as name: ClassVar\[str\] = 'mine'\.",
     ),
+    "no dataclass": (
+        GOOD.replace("@dataclass(frozen=True, kw_only=True)\n", ""),
+        r": Mine is no dataclass; write @dataclass\(frozen=True, kw_only=True\) above it\.",
+    ),
+    "no default": (
+        GOOD.replace("weight: float = 2.0", "weight: float"),
+        r": Mine\.weight has no default; give it one\.",
+    ),
+    "needs misspelt": (
+        GOOD.replace('"mine"', '"mine"\n    needs = frozenset({{"partner"}})').replace("{{", "{").replace("}}", "}"),
+        r": Mine\.needs is frozenset\({{'partner'}}\); expected a frozenset of partners, labels, turned\.",
+    ),
+    "exit": ("raise SystemExit(3)\n", ", line 1: SystemExit: 3"),
     "name taken": (
         GOOD.replace('"mine"', '"stl"'),
         r": Mine\.name is 'stl'; expected a name of its own, such as name: ClassVar\[str\] = 'mine'\.",
