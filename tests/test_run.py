@@ -1,11 +1,13 @@
 """What a run says where nothing else is said."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tiny import small, tiny_method
+import torch
+from tiny import small, tiny_method, tiny_views
 
-from covary.methods import BASES, METHODS, STL, SimSiam
+from covary.methods import BASES, METHODS, STL, SimCLR, SimSiam
 from covary.optim import build_optimizer
 from covary.run import default_run
 
@@ -39,3 +41,13 @@ def test_no_other_part_keeps_it(name: str) -> None:
     expected = {id(p) for key, p in method.named_parameters() if key.startswith(tuple(heads))}
     assert kept == expected
     assert len(kept) == 4 * len(heads)
+
+
+@pytest.mark.parametrize(("options", "passes"), [({}, [6, 6]), ({"joint_pass": True}, [12])], ids=["default", "joint"])
+def test_a_run_says_whether_both_views_are_encoded_at_once(options: dict[str, Any], passes: list[int]) -> None:
+    run = replace(default_run("shapes", method=small(SimCLR), image_size=16), encoder="resnet8", **options)
+    method = run.resolved(torch.device("cpu")).build_method().double()
+    seen: list[int] = []
+    method.encoder.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    method(tiny_views(6))
+    assert seen == passes

@@ -1,8 +1,10 @@
 """The loop: resume, refusals, signals, non-finite steps; all on a run of seconds."""
 
 import json
+import math
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import small, tiny_views
 
 import covary.training
 from covary.data import Batches
 from covary.errors import InputError
-from covary.methods import BYOL, STL
+from covary.methods import BYOL, ESSL, STL, AbstractConfig, AbstractMethod, SimSiam
 from covary.optim import OptimConfig
 from covary.recipes import start_run
 from covary.run import Run
@@ -25,7 +28,7 @@ from covary.training import Interrupted, Session, TrainingError, pretrain, train
 QUIET = Session(device="cpu", checkpoint_steps=3, log_steps=2, knn_epochs=-1, tracking=TrackingConfig(progress=False))
 
 
-def tiny(method: str = "stl", **changes: Any) -> Run:
+def tiny(method: str | AbstractConfig = "stl", **changes: Any) -> Run:
     run = start_run(data="shapes:n=64", method=method, image_size=16)
     return replace(
         run, **{"encoder": "resnet8", "epochs": 2, "batch_size": 16, "optim": OptimConfig(lr=0.05), **changes}
@@ -61,6 +64,17 @@ def dies_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tiny(), tmp_path_factory.mktemp("finished"), QUIET)
+
+
+def after_every_step(monkeypatch: pytest.MonkeyPatch, look: Callable[[AbstractMethod, float], None]) -> None:
+    """Let ``look`` see the method, its teachers moved, and the progress that it was told of."""
+    real = AbstractMethod.after_step
+
+    def after_step(self: AbstractMethod, progress: float) -> None:
+        real(self, progress)
+        look(self, progress)
+
+    monkeypatch.setattr(AbstractMethod, "after_step", after_step)
 
 
 TAUGHT = tiny(method=STL(base=BYOL(head_hidden=16, embedding=8, predictor_hidden=8)))
@@ -125,6 +139,70 @@ def test_resume_with_teachers_is_bit_identical(
     assert not any(
         torch.equal(whole[name], whole[student]) for name, student in students.items() if name.endswith("weight")
     )
+
+
+def test_methods_are_told_how_much_of_the_run_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    after_every_step(monkeypatch, lambda method, progress: told.append(progress))
+    with monkeypatch.context() as patch:
+        dies_at(5, patch)
+        with pytest.raises(Stopped):
+            train(TAUGHT, tmp_path, QUIET)
+    assert told == [1 / 8, 2 / 8, 3 / 8, 4 / 8, 5 / 8]
+    told.clear()
+    train(TAUGHT, tmp_path, QUIET)  # from the checkpoint of step 3
+    assert told == [4 / 8, 5 / 8, 6 / 8, 7 / 8, 1]
+
+
+def test_teachers_are_the_moving_average_of_the_weights_of_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    momentum = 0.6
+    base = BYOL(head_hidden=16, embedding=8, predictor_hidden=8, momentum=momentum)
+    run = replace(TAUGHT, method=STL(base=base)).resolved(torch.device("cpu"))
+
+    def parameters(method: AbstractMethod) -> dict[str, torch.Tensor]:
+        return {name: p.detach().double() for name, p in method.named_parameters()}
+
+    seen = [parameters(covary.training.build(run, torch.device("cpu"))[0])]
+    after_every_step(monkeypatch, lambda method, progress: seen.append(parameters(method)))
+    train(run, tmp_path, QUIET)
+    assert len(seen) == 1 + 8
+    students = {name: name.replace("teacher.networks.", "") for name in seen[0] if "teacher.networks." in name}
+    assert {name.split(".")[0] for name in students} == {"teacher", "heads"}
+    for name, student in students.items():
+        expected = first = seen[0][name]
+        for step, found in enumerate(seen[1:], start=1):
+            m = 1 - (1 - momentum) * (math.cos(math.pi * step / 8) + 1) / 2
+            expected = m * expected + (1 - m) * found[student]
+            torch.testing.assert_close(found[name], expected, rtol=1e-5, atol=1e-6)
+        assert not torch.equal(seen[-1][name], first)
+
+
+def test_parts_in_constant_lr_keep_it_while_the_others_follow_the_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = covary.training.build_optimizer
+    rates: list[dict[str, float]] = []
+
+    def build_optimizer(config: OptimConfig, module: AbstractMethod) -> torch.optim.Optimizer:
+        names = {id(p): name for name, p in module.named_parameters()}
+
+        def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            rates.append({names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]})
+
+        optimizer = real(config, module)
+        optimizer.register_step_pre_hook(note)
+        return optimizer
+
+    monkeypatch.setattr(covary.training, "build_optimizer", build_optimizer)
+    train(tiny(small(SimSiam), optim=OptimConfig(lr=0.05, constant_lr=("predictor",))), tmp_path, QUIET)
+    assert len(rates) == 8
+    assert {name.split(".")[0] for name in rates[0]} == {"encoder", "heads"}
+    for step, rate in enumerate(rates):
+        cosine = 0.05 / 2 * (1 + math.cos(math.pi * step / 8))
+        expected = {name: 0.05 if name.startswith("heads.inv.predictor.") else cosine for name in rate}
+        assert rate == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
@@ -215,6 +293,27 @@ def test_accumulation_takes_the_mean_over_the_parts(tmp_path: Path) -> None:
     assert json.loads(lines[-1])["step"] == 4
     with pytest.raises(InputError, match=r"batch_size is 16; expected a multiple of 6 \(partners come in twos\)"):
         tiny(accumulate=3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_parts_of_a_batch_hold_their_own_rows_of_everything(count: int) -> None:
+    views = tiny_views(6)
+    parts = list(covary.training._parts(views, count))
+    assert len(parts) == count
+    for index, part in enumerate(parts):
+        rows = slice(6 // count * index, 6 // count * (index + 1))
+        assert torch.equal(part.images, views.images[:, rows])
+        assert torch.equal(part.params, views.params[:, rows])
+        assert torch.equal(part.turned, views.turned[:, rows])
+        assert part.partners == views.partners
+
+
+def test_accumulation_with_a_turned_view(tmp_path: Path) -> None:
+    run = tiny(small(ESSL), epochs=1, accumulate=2)
+    lines = (train(run, tmp_path, QUIET) / "metrics.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    assert last["step"] == 4
+    assert last["loss"] == pytest.approx(last["inv"] + 0.5 * last["turn"], rel=1e-5)
 
 
 def test_online_knn_is_logged_and_changes_nothing(finished: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The commands as processes and functions: help, exit codes, signals, the dry run."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -166,6 +167,17 @@ def test_parameters_of_the_dry_run_are_those_of_the_method(tmp_path: Path, capsy
 def test_the_last_line_printed_is_the_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(pretrain(tmp_path / "out", "--epochs", "1")) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'out'}\n"
+
+
+def test_joint_pass_changes_the_first_loss(tmp_path: Path) -> None:
+    options = {"default": [], "apart": ["--no-joint-pass"], "joint": ["--joint-pass"]}
+    losses: dict[str, float] = {}
+    for name, given in options.items():
+        assert main(pretrain(tmp_path / name, "--epochs", "1", "--log-steps", "1", *given)) == 0
+        first = json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[0])
+        assert first["step"] == 1
+        losses[name] = first["loss"]
+    assert losses["default"] == losses["apart"] != pytest.approx(losses["joint"], rel=1e-4)
 
 
 def test_a_run_that_cannot_go_on_ends_with_1(
