@@ -85,10 +85,10 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "invariant": 0.5,  # INFERRED: SIE
         "weight_equi": 1.0,  # section 4
         "both_ways": False,  # eq. 4
-        "invariance": 10.0,  # SIE's code, as all below: mu
+        "invariance": 10 / 10,  # SIE's code, as all below: mu, nu and kappa, a tenth of each
         "gamma": 0.45,  # its README
-        "variance": 10.0,  # nu
-        "covariance": 1.0,  # kappa
+        "variance": 10 / 10,
+        "covariance": 1 / 10,
         "hidden": 2048,
     },
     "stl": {
