@@ -60,7 +60,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "e-ssl": {
         "base": SimCLR(),
         "weight": 0.5,  # section 4; E-SSL has 0.4
-        "hidden": 2048,  # E-SSL's code, CIFAR-10
+        "hidden": 512,  # as AugSelf's
     },
     "augself": {
         "base": SimCLR(),
