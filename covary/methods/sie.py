@@ -49,7 +49,7 @@ class SIE(AbstractConfig):
     """Also move the second view's features to the first's, as STL does (equation 4 has one way)."""
     invariance: float = 1.0
     """Original form: weight mu of the squared distance of the invariant embeddings. The authors' mu, nu and kappa are
-    10, 10 and 1, with Adam; by SGD at the STL paper's rate they diverge (docs/log.md), so that here they are a tenth."""
+    10, 10 and 1, with Adam; by SGD at the STL paper's rate they diverge (docs/log.md); here they are a tenth."""
     gamma: float = 0.45
     """Original form: the moved embeddings' squared distance weighs gamma mu (the authors' README; their code's default
     is ten times that)."""
