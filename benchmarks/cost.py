@@ -3,7 +3,8 @@
 ``python benchmarks/cost.py [--encoder resnet18] [--size 96] [--batch 64] [--steps 8] [--rows stl ...] [--device cuda]
 [--precision bf16] [--out FILE]``: a step is forward, backward, optimiser and teacher on views that lie ready. Each
 method takes turns with SimCLR, step by step after a warm-up, so that a busy moment meets both; the ratio is that of
-the medians. Memory is what weights and momentum take, and the peak of a step above them, gradients included.
+the medians. Then its phases are timed apart. Memory is what weights and momentum take, and the peak of a step above
+them, gradients included.
 
     python benchmarks/cost.py --device cuda --encoder resnet50 --size 224 --batch 256 --warmup 20 --steps 200 \\
         --precision bf16 --out bf16.json    # and once with --precision fp32
@@ -13,7 +14,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,25 @@ from covary.training import build
 from covary.types import Views
 
 REFERENCE = "simclr"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A training step, and the bytes of what stands between steps: weights and momentum."""
+
+    forward: Callable[[], torch.Tensor]
+    update: Callable[[], None]
+    standing: int
+
+    def __call__(self) -> None:
+        self.forward().backward()
+        self.update()
+
+    def phases(self, device: torch.device) -> list[float]:
+        """Return the seconds of forward, backward and update."""
+        losses: list[torch.Tensor] = []
+        jobs = (lambda: losses.append(self.forward()), lambda: losses[0].backward(), self.update)
+        return [seconds(job, device) for job in jobs]
 
 
 def views_of(run: Run, device: torch.device) -> Views:
@@ -42,27 +62,28 @@ def views_of(run: Run, device: torch.device) -> Views:
     return Views(images=images, params=params, partners=recipe.partners, turned=turned)
 
 
-def step_of(run: Run, device: torch.device, precision: str) -> tuple[Callable[[], None], int]:
-    """Return a training step of a run, and the bytes of what stands between steps: weights and momentum."""
+def step_of(run: Run, device: torch.device, precision: str) -> Step:
+    """Return a training step of a run."""
     method, optimizer = build(run, device)
     views = views_of(run, device)
     method.train()
 
-    def step() -> None:
+    def forward() -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            loss = method(views)["loss"]
-        loss.backward()
+            return method(views)["loss"]
+
+    def update() -> None:
         optimizer.step()
         optimizer.zero_grad()
         method.after_step(0.5)
 
     standing = sum(p.nbytes * (2 if p.requires_grad else 1) for p in method.parameters())
-    return step, standing
+    return Step(forward=forward, update=update, standing=standing)
 
 
 def measure(row: str, options: argparse.Namespace, device: torch.device) -> dict[str, object]:
     """Return one line of the table."""
-    (reference, _), (own, standing) = (
+    reference, own = (
         step_of(
             replace(
                 run_of(name, setting="stl10", image_size=options.size),
@@ -83,6 +104,7 @@ def measure(row: str, options: argparse.Namespace, device: torch.device) -> dict
     for _ in range(options.steps):
         times[0].append(seconds(reference, device))
         times[1].append(seconds(own, device))
+    phases = [own.phases(device) for _ in range(options.steps)]
     base, median = (statistics.median(values) for values in times)
     low, _, high = statistics.quantiles((b / a for a, b in zip(*times, strict=True)), n=4)
     return {
@@ -90,7 +112,8 @@ def measure(row: str, options: argparse.Namespace, device: torch.device) -> dict
         "ms": round(1000 * median, 1),
         "ratio": round(median / base, 3),
         "quartiles of the ratio": [round(low, 3), round(high, 3)],
-        "weights and momentum MB": round(standing / 1e6),
+        "forward, backward, update ms": [round(1000 * statistics.median(phase)) for phase in zip(*phases, strict=True)],
+        "weights and momentum MB": round(own.standing / 1e6),
         "peak of a step above them MB": round(extra / 1e6),
     }
 

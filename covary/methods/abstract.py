@@ -53,7 +53,7 @@ class AbstractConfig(ABC):
     def fit(self, recipe: Recipe) -> Recipe:
         """Return the recipe with what the method needs of it, and without what it does not."""
         turned = turned_view(recipe.size) if "turned" in self.needs else None
-        return replace(recipe, partners="partners" in self.needs, turned=turned)
+        return replace(recipe, partners="partners" in self.needs, turned=turned, views=self.views)
 
     def check(self, recipe: Recipe) -> None:
         """Raise ``InputError`` unless views made by the recipe bring what the method needs."""

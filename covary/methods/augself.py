@@ -4,7 +4,6 @@ Lee, Lee, Lee, Lee, Shin: Improving Transferability of Representations via Augme
 NeurIPS 2021, arXiv 2111.09613. Weight as in the STL paper (arXiv 2501.08712, section 4).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 
 from covary.augment import Labels, Recipe
 from covary.losses import same_or_not, squared_error
-from covary.methods.abstract import AbstractConfig, check_views, encode, require, weighted
-from covary.methods.base import Base, BasedMethod, Rows
+from covary.methods.abstract import AbstractConfig, check_views, require, weighted
+from covary.methods.base import Base, InvariantMethod
 from covary.methods.simclr import SimCLR
 from covary.nets import mlp
 from covary.types import Views
@@ -44,7 +43,7 @@ class AugSelf(AbstractConfig):
         return AugSelfMethod(self, encoder, features, recipe)
 
 
-class AugSelfMethod(BasedMethod):
+class AugSelfMethod(InvariantMethod):
     """AugSelf.
 
     With features y_v = f(x_v), the base's dissimilarity d, a head h_o for each target operation o of the recipe, and
@@ -62,8 +61,7 @@ class AugSelfMethod(BasedMethod):
     """
 
     def __init__(self, config: AugSelf, encoder: nn.Module, features: int, recipe: Recipe) -> None:
-        heads = {"inv": config.base.dissimilarity(features, features=features)}
-        super().__init__(config.base, networks={"encoder": encoder}, heads=heads)
+        super().__init__(config.base, encoder, features)
         self.config, self.labels = config, Labels(recipe)
         widths = {name: columns.stop - columns.start for name, columns in self.labels.groups.items()}
         self.predictors = nn.ModuleDict(
@@ -73,11 +71,6 @@ class AugSelfMethod(BasedMethod):
             }
         )
         self.weights = {"inv": 1.0, **dict.fromkeys(widths, config.weight)}
-
-    def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
-        """Return the features, both as they are."""
-        y = encode(networks["encoder"], views.images, joint_pass=self.joint_pass)
-        return Rows(y, {"inv": (y[:1], y[1:])})
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``inv``, a term for each operation, and ``spread``."""

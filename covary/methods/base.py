@@ -150,7 +150,20 @@ class BasedMethod(AbstractMethod):
         return terms, own.features
 
 
-class BaseMethod(BasedMethod):
+class InvariantMethod(BasedMethod):
+    """A method whose only dissimilarity is ``inv``, that of two views' features. Subclasses implement ``forward``."""
+
+    def __init__(self, base: Base, encoder: nn.Module, features: int) -> None:
+        heads = {"inv": base.dissimilarity(features, features=features)}
+        super().__init__(base, networks={"encoder": encoder}, heads=heads)
+
+    def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
+        """Return the features, both as they are."""
+        y = encode(networks["encoder"], views.images, joint_pass=self.joint_pass)
+        return Rows(y, {"inv": (y[:1], y[1:])})
+
+
+class BaseMethod(InvariantMethod):
     """A base alone: the dissimilarity of the features of two views.
 
     With features y_v = f(x_v) of the views v = 1, 2::
@@ -159,14 +172,8 @@ class BaseMethod(BasedMethod):
     """
 
     def __init__(self, config: Base, encoder: nn.Module, features: int) -> None:
-        heads = {"inv": config.dissimilarity(features, features=features)}
-        super().__init__(config, networks={"encoder": encoder}, heads=heads)
+        super().__init__(config, encoder, features)
         self.config, self.weights = config, {"inv": 1.0}
-
-    def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
-        """Return the features, both as they are."""
-        y = encode(networks["encoder"], views.images, joint_pass=self.joint_pass)
-        return Rows(y, {"inv": (y[:1], y[1:])})
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``inv`` and ``spread``."""

@@ -4,7 +4,6 @@ Dangovski et al.: Equivariant Contrastive Learning, ICLR 2022, arXiv 2111.00899.
 2501.08712, section 4); which transformation it predicts there is INFERRED to be the original's.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 
 from covary.augment import Recipe
 from covary.losses import TURNS, turns
-from covary.methods.abstract import AbstractConfig, check_views, encode, require, weighted
-from covary.methods.base import Base, BasedMethod, Rows
+from covary.methods.abstract import AbstractConfig, check_views, require, weighted
+from covary.methods.base import Base, InvariantMethod
 from covary.methods.simclr import SimCLR
 from covary.nets import mlp
 from covary.types import Views
@@ -45,7 +44,7 @@ class ESSL(AbstractConfig):
         return ESSLMethod(self, encoder, features)
 
 
-class ESSLMethod(BasedMethod):
+class ESSLMethod(InvariantMethod):
     """E-SSL.
 
     With features y_v = f(x_v), the base's dissimilarity d, a head h and the extra view x_3 turned by k quarter turns::
@@ -58,17 +57,11 @@ class ESSLMethod(BasedMethod):
     """
 
     def __init__(self, config: ESSL, encoder: nn.Module, features: int) -> None:
-        heads = {"inv": config.base.dissimilarity(features, features=features)}
-        super().__init__(config.base, networks={"encoder": encoder}, heads=heads)
+        super().__init__(config.base, encoder, features)
         self.config = config
         widths = [features, config.hidden, config.hidden, TURNS]
         self.turn_head = mlp(widths, norm=nn.LayerNorm, last_bias=True)
         self.weights = {"inv": 1.0, "turn": config.weight}
-
-    def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
-        """Return the features of the two views, both as they are."""
-        y = encode(networks["encoder"], views.images, joint_pass=self.joint_pass)
-        return Rows(y, {"inv": (y[:1], y[1:])})
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, ``inv``, ``turn`` and ``spread``."""

@@ -198,6 +198,7 @@ def test_the_recipe_is_fitted_and_checked(name: str) -> None:
     fitted = settings.fit(RECIPE)
     settings.check(fitted)
     assert fitted.partners == ("partners" in settings.needs)
+    assert settings.fit(dataclasses.replace(RECIPE, views=3)).views == settings.views == 2
     assert (fitted.turned is not None) == ("turned" in settings.needs)
     lacking = {
         "partners": (dataclasses.replace(RECIPE, partners=False), "needs partners"),
