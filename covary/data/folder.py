@@ -1,7 +1,7 @@
 """A folder of images: labelled by sub-folder or not at all, nested, with or without ``train/`` and ``test/``."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,6 +38,7 @@ def source(
     classes: Collection[str] = (),
     without: Collection[str] = (),
     held_out: HeldOut = "labelled",
+    choose: Callable[[Sequence[str]], list[str]] | None = None,
 ) -> Source:
     """Return the source of a folder; ``docs/data.md`` has the rules.
 
@@ -45,6 +46,7 @@ def source(
     classes:  where not empty, the only classes to take; InputError where one of them is missing.
     without:  classes to leave out.
     held_out: what to do where the folder has no test split of its own.
+    choose:   the images of the asked split, out of all; then nothing else is held out.
     """
     folders = split_folders(root)
     listings = {folder: list_images(folder) for folder in dict.fromkeys(folders.values())}
@@ -58,6 +60,7 @@ def source(
     folder = folders[split]
     listing = listings[folder]
     images = [path for path in listing.images if class_of(PurePosixPath(path)) not in left_out]
+    images = choose(images) if choose else images
     if not images:
         raise InputError(
             f"the folder {folder} holds no image ({listing.others} other files); "
@@ -73,7 +76,7 @@ def source(
         name=spec,
         identity=identify("folder", folder, (folder / path for path in images), names, listing.others),
         content=lambda: Content(count=len(images), classes=names or None, records=records(), ignored=listing.others),
-        held_out=held_out if len(listings) == 1 else "never",
+        held_out=held_out if len(listings) == 1 and not choose else "never",
     )
 
 

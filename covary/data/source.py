@@ -67,7 +67,7 @@ def held_out(names: Sequence[str], labels: np.ndarray | None) -> np.ndarray:
     Of each class (unlabelled images are one class of their own) the 20 % with the smallest BLAKE2b digest of their
     name are held out, rounded, at least one where the class has two images. A function of names and labels alone.
     """
-    digests = [_digest(name) for name in names]
+    digests = [name_digest(name) for name in names]
     labels = np.full(len(names), -1) if labels is None else labels
     chosen = np.zeros(len(names), dtype=bool)
     for label in np.unique(labels):
@@ -78,7 +78,8 @@ def held_out(names: Sequence[str], labels: np.ndarray | None) -> np.ndarray:
     return chosen
 
 
-def _digest(name: str) -> bytes:
+def name_digest(name: str) -> bytes:
+    """Return 16 bytes of BLAKE2b of an image's name: an order that is random, and the same everywhere."""
     return hashlib.blake2b(os.fsencode(name), digest_size=16).digest()
 
 

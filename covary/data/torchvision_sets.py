@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from covary.data import class_splits
 from covary.data import folder as folders
 from covary.data.lock import locked
 from covary.data.source import Content, Record, Source, Split, identify, require
@@ -40,20 +41,28 @@ class OfficialSplits:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFolders:
-    """A set of class folders without official splits: 20 % of each class are held out, as of any folder.
+    """A set of class folders that torchvision does not split.
 
+    Its splits are the official lists, where they lie in its folder; else so many images drawn of each class; else 20 %
+    of each class are held out, as of any folder.
+
+    cls:      name of torchvision's class; None where it has none and nothing can be downloaded.
     images:   folder of the class folders, below the set's.
     class_of: class of an image, from its path below ``images``.
     without:  folders that are no class.
     below:    torchvision's own root below ours.
+    lists:    files of the official lists, below the set's folder.
+    drawn:    how many images of each class are drawn where there are no lists.
     """
 
-    cls: str
+    cls: str | None
     folder: str
     images: str = "."
     class_of: folders.ClassOf = field(default=folders.first_folder)
     without: tuple[str, ...] = ()
     below: str = "."
+    lists: class_splits.Lists | None = None
+    drawn: class_splits.Drawn | None = None
 
 
 def _sun_class(path: PurePosixPath) -> str:
@@ -73,9 +82,13 @@ def _cifar(cls: str, folder: str) -> OfficialSplits:
 
 
 SETS: Mapping[str, OfficialSplits | ClassFolders] = {
-    "aircraft": _splits("FGVCAircraft", "fgvc-aircraft-2013b", ("trainval",)),
+    "aircraft": _splits("FGVCAircraft", "fgvc-aircraft-2013b", ("train", "val")),
     "caltech101": ClassFolders(
-        cls="Caltech101", folder="caltech101", images="101_ObjectCategories", without=("BACKGROUND_Google",)
+        cls="Caltech101",
+        folder="caltech101",
+        images="101_ObjectCategories",
+        without=("BACKGROUND_Google",),
+        drawn=class_splits.Drawn(train=30),  # STL, table 10: 25 + 5 per class, the rest to test
     ),
     "cars": _splits("StanfordCars", "stanford_cars", ("train",), scipy=True),
     "cifar10": _cifar("CIFAR10", "cifar-10-batches-py"),
@@ -84,9 +97,21 @@ SETS: Mapping[str, OfficialSplits | ClassFolders] = {
     "eurosat": ClassFolders(cls="EuroSAT", folder="eurosat", images="2750"),
     "flowers102": _splits("Flowers102", "flowers-102", ("train", "val"), scipy=True),
     "food101": _splits("Food101", "food-101", ("train",)),
+    "mit67": ClassFolders(
+        cls=None,
+        folder="mit67",
+        images="Images",
+        lists=class_splits.Lists(train="TrainImages.txt", test="TestImages.txt"),
+    ),
     "oxford-pets": _splits("OxfordIIITPet", "oxford-iiit-pet", ("trainval",)),
     "stl10": _splits("STL10", "stl10_binary", ("train+unlabeled",), labelled=({"split": "train"},)),
-    "sun397": ClassFolders(cls="SUN397", folder="SUN397", class_of=_sun_class),
+    "sun397": ClassFolders(
+        cls="SUN397",
+        folder="SUN397",
+        class_of=_sun_class,
+        lists=class_splits.Lists(train="Training_01.txt", test="Testing_01.txt"),
+        drawn=class_splits.Drawn(train=50, test=50),  # as many as the official lists have
+    ),
     "svhn": _splits("SVHN", "svhn", ("train",), classes=tuple("0123456789"), scipy=True, below="svhn"),
 }
 
@@ -112,10 +137,19 @@ def source(spec: str, *, split: Split, labelled: bool, root: Path) -> Source:
 
 
 def _class_folders(spec: str, known: ClassFolders, *, split: Split, root: Path) -> Source:
-    images = root / known.folder / known.images
+    place = root / known.folder
+    images = place / known.images
     if not images.is_dir():
         _obtain(spec, known, {}, root)
-    return folders.source(spec, images, split=split, class_of=known.class_of, without=known.without, held_out="always")
+    return folders.source(
+        spec,
+        images,
+        split=split,
+        class_of=known.class_of,
+        without=known.without,
+        held_out="always",
+        choose=class_splits.chooser(place, split, lists=known.lists, drawn=known.drawn, class_of=known.class_of),
+    )
 
 
 def _content(spec: str, known: OfficialSplits, parts: tuple[Part, ...], root: Path) -> Content:
@@ -137,6 +171,11 @@ def _records(part: str, data: Any) -> Iterator[Record]:
 
 def _obtain(spec: str, known: OfficialSplits | ClassFolders, part: Part, root: Path) -> Any:
     """Open one part of a set with torchvision's class; download it where it is not there."""
+    if known.cls is None:
+        raise MissingData(
+            f"{spec} is not in {root / known.folder} and cannot be downloaded (torchvision does not know it); "
+            "put its files there (docs/data.md says which), or name another --root."
+        )
     make = getattr(importlib.import_module("torchvision.datasets"), known.cls)  # seconds to import: only when needed
     place = root / known.below
     try:

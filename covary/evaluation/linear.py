@@ -9,6 +9,7 @@ images.
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from covary.errors import InputError, did_you_mean
 from covary.evaluation.logistic import minimise, predict
 from covary.evaluation.metrics import METRICS, Metric, accuracy, check
 from covary.keyed import permutation
+
+Split = Literal["auto", "paper", "stratified"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +31,12 @@ class LinearOptions:
     """Values of lambda to choose from, log-spaced."""
     penalty_range: tuple[float, float] = (1e-6, 1e5)
     """Smallest and largest lambda."""
-    metric: Metric = "top1"
-    """The accuracy that lambda is chosen by."""
+    split: Split = "auto"
+    """Images held out to choose lambda by: paper (table 10), stratified, or auto (the paper's where it names the set)."""
+    metric: Literal["auto"] | Metric = "auto"
+    """The accuracy that lambda is chosen by: top1, mean_per_class, or auto (the set's of table 10, else top1)."""
     validation: float = 0.1
-    """Share of each class's training images held out to choose lambda by."""
+    """Share of each class's training images that a stratified split holds out."""
     tolerance: float = 1e-8
     """A fit ends when its objective is estimated to be within this share of its minimum."""
     max_steps: int = 5000
@@ -38,11 +44,11 @@ class LinearOptions:
 
     def __post_init__(self) -> None:
         """Raise InputError for values that no fit can be made with."""
-        if self.metric not in METRICS:
-            raise InputError(
-                f"linear metric is '{self.metric}'; expected {' or '.join(METRICS)}."
-                f"{did_you_mean(self.metric, METRICS)}"
-            )
+        for name, value, known in (("split", self.split, SPLITS), ("metric", self.metric, ("auto", *METRICS))):
+            if value not in known:
+                raise InputError(
+                    f"linear {name} is '{value}'; expected {', '.join(known)}.{did_you_mean(value, known)}"
+                )
         low, high = self.penalty_range
         if self.penalties < 1:
             raise InputError(f"linear penalties is {self.penalties}; expected 1 or more.")
@@ -66,6 +72,7 @@ class LinearResult:
     """The accuracies, and how they came about.
 
     top1, mean_per_class: on the test images, as fractions.
+    accuracy:         the one of them that the penalty was chosen by.
     penalty:          lambda chosen.
     scores:           for each lambda, ascending, the accuracy on the validation images.
     steps:            for each lambda, evaluations of its objective.
@@ -76,6 +83,7 @@ class LinearResult:
 
     top1: float
     mean_per_class: float
+    accuracy: float
     penalty: float
     scores: tuple[float, ...]
     steps: tuple[int, ...]
@@ -99,8 +107,9 @@ def linear(
 
     features:   float (n, D) on one device, which the fits run on, in float64. labels: int64 (n,), in [0, classes).
     classes:    one more than the largest label where None.
-    validation: int64, rows of the training images to choose the penalty by (an official split); ``stratified`` with
+    validation: int64, rows of the training images to choose the penalty by (``transfer.hold_out``); ``stratified`` with
                 ``options.validation`` and ``seed`` where None.
+    options:    ``metric`` "auto" is top1, and ``split`` is not looked at: features do not tell which set they are of.
 
     Raises InputError: see ``LinearOptions``, ``metrics.check`` and ``stratified``; one class; validation rows that
     leave nothing to fit, or that are out of range.
@@ -113,6 +122,7 @@ def linear(
         validation = stratified(train_labels, fraction=options.validation, seed=seed)
     fitted = _others(validation, len(train_labels)).to(train_labels.device)
     validation = validation.to(train_labels.device)
+    metric = "top1" if options.metric == "auto" else options.metric
     lambdas = options.lambdas()
     search = minimise(
         train_features[fitted],
@@ -124,7 +134,7 @@ def linear(
     )
     predictions = predict(train_features[validation], search.weight)
     accuracies = [accuracy(row, train_labels[validation], classes=classes) for row in predictions]
-    scores = [a.top1 if options.metric == "top1" else a.mean_per_class for a in accuracies]
+    scores = [score.by(metric) for score in accuracies]
     best = scores.index(max(scores))
     final = minimise(
         train_features,
@@ -139,6 +149,7 @@ def linear(
     return LinearResult(
         top1=measured.top1,
         mean_per_class=measured.mean_per_class,
+        accuracy=measured.by(metric),
         penalty=lambdas[best],
         scores=tuple(scores),
         steps=tuple(search.steps.tolist()),

@@ -24,6 +24,10 @@ class Accuracy:
     top1: float
     mean_per_class: float
 
+    def by(self, metric: Metric) -> float:
+        """Return the accuracy of that name."""
+        return self.top1 if metric == "top1" else self.mean_per_class
+
 
 def accuracy(predictions: Tensor, labels: Tensor, *, classes: int) -> Accuracy:
     """Return the accuracies of predictions (n,) for labels (n,), both int64 in [0, classes)."""

@@ -14,6 +14,8 @@ from pictures import class_folders, picture, write
 from PIL import Image
 
 from covary.data import Fit, ImageStore, load, native_size
+from covary.data.class_splits import Drawn, chooser
+from covary.data.folder import first_folder
 from covary.data.imagenet100 import WNIDS
 from covary.data.torchvision_sets import SETS
 from covary.errors import InputError
@@ -114,7 +116,8 @@ def aircraft(root: Path) -> None:
     for index in range(4):
         write(folder / "images" / f"00{index}.jpg", picture(index))
     text(folder / "variants.txt", "707-320", "A300 B4")
-    text(folder / "images_variant_trainval.txt", "000 A300 B4", "001 707-320", "002 707-320")
+    text(folder / "images_variant_train.txt", "000 A300 B4", "001 707-320")
+    text(folder / "images_variant_val.txt", "002 707-320")
     text(folder / "images_variant_test.txt", "003 A300 B4")
 
 
@@ -133,7 +136,7 @@ def cars(root: Path) -> None:
 
 
 def caltech101(root: Path) -> None:
-    counts = {"accordion": 10, "airplanes": 5, "BACKGROUND_Google": 4}
+    counts = {"accordion": 34, "airplanes": 31, "BACKGROUND_Google": 4}
     class_folders(root / "caltech101" / "101_ObjectCategories", counts, suffix=".jpg")
 
 
@@ -146,6 +149,14 @@ def sun397(root: Path) -> None:
         for index in range(5):
             write(root / "SUN397" / name / f"sun_{index}.jpg", picture(10 * len(name) + index))
     text(root / "SUN397" / "ClassName.txt", "/a/abbey", "/a/apartment_building/outdoor", "/y/yard")
+    text(root / "SUN397" / "Training_01.txt", "/a/abbey/sun_0.jpg", "/a/apartment_building/outdoor/sun_3.jpg")
+    text(root / "SUN397" / "Testing_01.txt", "/a/abbey/sun_4.jpg", "/y/yard/sun_1.jpg", "/y/yard/sun_2.jpg")
+
+
+def mit67(root: Path) -> None:
+    class_folders(root / "mit67" / "Images", {"bakery": 3, "bar": 2, "tv_studio": 2}, suffix=".jpg")
+    text(root / "mit67" / "TrainImages.txt", "tv_studio/0.jpg", "bakery/2.jpg", "bar/1.jpg", "bakery/0.jpg")
+    text(root / "mit67" / "TestImages.txt", "bakery/1.jpg", "tv_studio/1.jpg")
 
 
 @pytest.fixture(autouse=True)
@@ -180,14 +191,26 @@ OFFICIAL: dict[str, tuple[Maker, list[int], list[int], int]] = {
     "cars": (cars, [0, 1, 1], [1, 0], 2),
 }
 HELD_OUT: dict[str, tuple[Maker, dict[str, int]]] = {
-    "caltech101": (caltech101, {"accordion": 2, "airplanes": 1}),
     "eurosat": (eurosat, {"Forest": 2, "River": 2}),
-    "sun397": (sun397, {"abbey": 1, "apartment_building/outdoor": 1, "yard": 1}),
+}
+CHOSEN: dict[str, tuple[Maker, tuple[str, ...], list[str], list[str]]] = {  # maker, classes, names of train, of test
+    "mit67": (
+        mit67,
+        ("bakery", "bar", "tv_studio"),
+        ["bakery/0.jpg", "bakery/2.jpg", "bar/1.jpg", "tv_studio/0.jpg"],
+        ["bakery/1.jpg", "tv_studio/1.jpg"],
+    ),
+    "sun397": (
+        sun397,
+        ("abbey", "apartment_building/outdoor", "yard"),
+        ["a/abbey/sun_0.jpg", "a/apartment_building/outdoor/sun_3.jpg"],
+        ["a/abbey/sun_4.jpg", "y/yard/sun_1.jpg", "y/yard/sun_2.jpg"],
+    ),
 }
 
 
 def test_every_known_set_is_tested() -> None:
-    assert OFFICIAL.keys() | HELD_OUT.keys() == SETS.keys()
+    assert OFFICIAL.keys() | HELD_OUT.keys() | CHOSEN.keys() | {"caltech101"} == SETS.keys()
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -214,6 +237,67 @@ def test_sets_without_official_splits(name: str, tmp_path: Path) -> None:
     assert not {*train.names} & {*test.names}
     assert np.bincount(train.labels).tolist() == [4 * count for count in held.values()]
     assert stored(tmp_path, name, "train", labelled=True).fingerprint == train.fingerprint
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_sets_with_official_lists(name: str, tmp_path: Path) -> None:
+    make, classes, *names = CHOSEN[name]
+    make(tmp_path)
+    for split, expected in zip(("train", "test"), names, strict=True):
+        store = stored(tmp_path, name, split)
+        assert list(store.names) == expected
+        assert store.classes == classes
+        assert stored(tmp_path, name, split, labelled=True).fingerprint == store.fingerprint
+
+
+def test_caltech101_trains_on_thirty_images_of_each_class_and_tests_on_the_rest(tmp_path: Path) -> None:
+    caltech101(tmp_path)
+    train, test = stored(tmp_path, "caltech101", "train"), stored(tmp_path, "caltech101", "test")
+    assert train.classes == test.classes == ("accordion", "airplanes")
+    assert (np.bincount(train.labels).tolist(), np.bincount(test.labels).tolist()) == ([30, 30], [4, 1])
+    assert not {*train.names} & {*test.names}
+
+
+def test_without_its_lists_sun397_is_drawn_fifty_and_fifty_per_class(tmp_path: Path) -> None:
+    for name, count in (("a/abbey", 110), ("y/yard", 101)):
+        for index in range(count):
+            write(tmp_path / "SUN397" / name / f"sun_{index}.jpg", picture(index))
+    train, test = stored(tmp_path, "sun397", "train"), stored(tmp_path, "sun397", "test")
+    assert np.bincount(train.labels).tolist() == np.bincount(test.labels).tolist() == [50, 50]
+    assert not {*train.names} & {*test.names}
+
+
+def test_a_draw_depends_on_names_alone() -> None:
+    draw = chooser(Path("none"), "train", lists=None, drawn=Drawn(train=3), class_of=first_folder)
+    names = [f"{c}/{i}.jpg" for c in "ab" for i in range(9)]
+    drawn = draw(names)
+    assert sorted(draw(names[::-1])) == drawn
+    assert draw(names[9:]) == drawn[3:]
+
+
+def test_lists_that_are_missing_or_wrong(tmp_path: Path) -> None:
+    mit67(tmp_path)
+    lists = tmp_path / "mit67"
+    text(lists / "TestImages.txt", "bakery/1.jpg", "bakery/9.jpg")
+    with pytest.raises(InputError, match=r"1 of the 2 images that .*TestImages.txt names are not there, such as bakery/9"):
+        stored(tmp_path, "mit67", "test")
+    (lists / "TestImages.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"the list .*TestImages.txt cannot be read"):
+        stored(tmp_path, "mit67", "test")
+    (lists / "TestImages.txt").unlink()
+    (lists / "TrainImages.txt").unlink()
+    with pytest.raises(InputError, match=r"mit67 lacks TrainImages.txt and TestImages.txt; put the official lists"):
+        stored(tmp_path, "mit67", "train")
+    sun397(tmp_path)
+    (tmp_path / "SUN397" / "Testing_01.txt").unlink()
+    with pytest.raises(InputError, match="SUN397 lacks Testing_01.txt; put the official lists"):
+        stored(tmp_path, "sun397", "train")
+
+
+def test_cars_says_that_its_download_is_gone(tmp_path: Path) -> None:
+    pytest.importorskip("scipy.io", reason="needs the data extra")
+    with pytest.raises(InputError, match=r"cars is not in .*stanford_cars and cannot be downloaded .*URL is broken"):
+        stored(tmp_path, "cars", "train")
 
 
 @pytest.mark.parametrize(("name", "side"), [("cifar10", 32), ("cifar100", 32), ("stl10", 96), ("svhn", 32)])
