@@ -75,7 +75,7 @@ def _seeded(seed: int) -> str:
 _VAL = "the official validation images"
 _DRAWN = "drawn of each class alike, INFERRED"
 
-SPLITS: Mapping[str, PaperSplit] = {
+TABLE10: Mapping[str, PaperSplit] = {
     "cifar10": PaperSplit(
         classes=10,
         train=45_000,
@@ -186,7 +186,7 @@ SPLITS: Mapping[str, PaperSplit] = {
     ),
 }
 IN_DOMAIN = ("stl10", "imagenet100")
-TRANSFER = tuple(name for name in SPLITS if name not in IN_DOMAIN)
+TRANSFER = tuple(name for name in TABLE10 if name not in IN_DOMAIN)
 
 
 def hold_out(
@@ -201,10 +201,10 @@ def hold_out(
 
     Raises InputError: "paper" for data that is not in table 10, or whose sizes are not the table's.
     """
-    paper = SPLITS.get(data)
+    paper = TABLE10.get(data)
     if options.split == "paper" and paper is None:
         raise InputError(
-            f"linear split is 'paper', but table 10 has no split of {data}; expected one of {', '.join(SPLITS)}, "
+            f"linear split is 'paper', but table 10 has no split of {data}; expected one of {', '.join(TABLE10)}, "
             "or the split auto or stratified."
         )
     metric = options.metric if options.metric != "auto" else paper.metric if paper else "top1"
