@@ -33,7 +33,7 @@ PUBLIC = {
         "Rotation Solarize TurnedView apply boxes make_views preset sample turned_view"
     ),
     "covary.data": "Batches Fit ImageStore Split features_folder load native_size normalization",
-    "covary.evaluation": "KnnOptions LinearOptions Options Result evaluate means",
+    "covary.evaluation": "FewShotOptions KnnOptions LinearOptions Options Result evaluate means",
     "covary.losses": (
         "TURNS barlow_twins covariance info_nce moco_v3 negative_cosine normalized_mse same_or_not squared_error turns "
         "variance vicreg"

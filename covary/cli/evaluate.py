@@ -21,7 +21,7 @@ class Options:
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Run folder, weights file (with --encoder), timm:NAME, torchvision:NAME, untrained:NAME or untrained:RUN."""
     data: tuple[str, ...]
-    """Images: shapes, cifar10, a folder with class folders, ... (as for pretrain), or several of these."""
+    """Images: shapes, cifar10, a folder with class folders, ... (as for pretrain), several of these, or table10."""
     task: tuple[str, ...] = ("all",)
     """One or several tasks, or all that the images suit."""
     out: Path | None = None
@@ -80,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
         _print(f"{result.task}  {result.data}  ({result.seconds:.0f} s)", result.metrics)
         print(f"  {result.protocol}")
     for task, metrics in means(results).items():
-        _print(f"{task}  mean of {len(options.data)} sets", metrics)
+        sets = sum(result.task == task for result in results)
+        _print(f"{task}  mean of {sets} sets", metrics)
     return 0
 
 

@@ -28,7 +28,9 @@ class Drawn:
     test: int | None = None
 
 
-def chooser(folder: Path, split: Split, *, lists: Lists | None, drawn: Drawn | None, class_of: ClassOf) -> Choose | None:
+def chooser(
+    folder: Path, split: Split, *, lists: Lists | None, drawn: Drawn | None, class_of: ClassOf
+) -> Choose | None:
     """Return what picks a split's images: the lists where they are in the folder, else the draw; None without either.
 
     Raises InputError: one list is there without the other, or neither where nothing can be drawn instead.

@@ -14,6 +14,7 @@ from covary.evaluation.result import Result, check_writable, write
 from covary.evaluation.source import resolve
 from covary.evaluation.subject import Subject
 from covary.evaluation.tasks import TASKS, check_names, choose
+from covary.evaluation.transfer import expand
 from covary.nets.resnet import Stem
 from covary.version import __version__, commit
 
@@ -44,7 +45,7 @@ def evaluate(
     features are computed once and kept (``subject.Subject.features``).
 
     source:      see ``source.resolve``, also for ``encoder``, ``stem``, ``prefix`` and ``ignore``.
-    data:        SPECs; of each the train and test splits are used.
+    data:        SPECs; of each the train and test splits are used. ``table10``: the paper's eleven out-domain sets.
     task:        names of ``tasks.TASKS``, or ``all`` for every one that the images suit.
     out:         file for the results as JSON: an object for one result, a list for several. Where None, the results of
                  a run folder go to its ``results/TASK-DATA.json``, those of other sources into no file.
@@ -60,7 +61,7 @@ def evaluate(
     Raises InputError before any feature is computed: an unknown task, source, device or file that cannot be written;
     for a task that needs them, images without labels, with one class, or whose splits have different classes.
     """
-    specs = [data] if isinstance(data, str) else list(dict.fromkeys(data))
+    specs = expand([data] if isinstance(data, str) else data)
     if not specs:
         raise InputError("data is empty; name one or more sets of images.")
     check_names([task] if isinstance(task, str) else task)

@@ -85,11 +85,12 @@ def few_shot(
 
     features: float (n, D). labels: int64 (n,). Computed in float64 on their device, in blocks of episodes.
 
-    Raises InputError: see ``FewShotOptions`` and ``check_episodes``; features that are not finite.
+    Raises InputError: see ``FewShotOptions`` and ``lacking``; features that are not finite.
     """
     options = options or FewShotOptions()
     check(features, labels, features, labels, None)
-    check_episodes(labels, options)
+    if lack := lacking(labels, options):
+        raise InputError(lack)
     classify = _logistic if options.classifier == "logistic" else _centroid
     results = {}
     for shots in options.shots:
@@ -107,20 +108,20 @@ def few_shot(
     return results
 
 
-def check_episodes(labels: Tensor, options: FewShotOptions) -> None:
-    """Raise InputError where there are fewer classes than ways, or a class has too few images for an episode."""
+def lacking(labels: Tensor, options: FewShotOptions) -> str | None:
+    """Return what images with such labels lack for an episode and what to change, in one line; None where nothing."""
     images = torch.bincount(labels)
     present = int((images > 0).sum())
     if present < options.ways:
-        raise InputError(
-            f"The test images are of {present} classes; a {options.ways}-way episode needs as many: lower few-shot ways."
-        )
-    fewest, needed = int(images[images > 0].min()), max(options.shots) + options.queries
+        return f"The test images are of {present} classes; few-shot ways is {options.ways}: lower it."
+    fewest, shots = int(images[images > 0].min()), max(options.shots)
+    needed = shots + options.queries
     if fewest < needed:
-        raise InputError(
-            f"A class has {fewest} test images; {max(options.shots)} shots and {options.queries} queries need {needed}: "
+        return (
+            f"A class has {fewest} test images; {shots} shots and {options.queries} queries need {needed}: "
             "lower few-shot shots or queries."
         )
+    return None
 
 
 def episodes(labels: Tensor, *, shots: int, options: FewShotOptions, seed: int, width: int = 1) -> Iterator[Tensor]:

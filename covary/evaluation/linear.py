@@ -32,7 +32,7 @@ class LinearOptions:
     penalty_range: tuple[float, float] = (1e-6, 1e5)
     """Smallest and largest lambda."""
     split: Split = "auto"
-    """Images held out to choose lambda by: paper (table 10), stratified, or auto (the paper's where it names the set)."""
+    """Images held out to choose lambda by: paper (its table 10), stratified, or auto (the paper's for its sets)."""
     metric: Literal["auto"] | Metric = "auto"
     """The accuracy that lambda is chosen by: top1, mean_per_class, or auto (the set's of table 10, else top1)."""
     validation: float = 0.1

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from covary.evaluation.few_shot import FewShotOptions
 from covary.evaluation.knn import KnnOptions
 from covary.evaluation.linear import LinearOptions
 
@@ -12,3 +13,4 @@ class Options:
 
     knn: KnnOptions = KnnOptions()
     linear: LinearOptions = LinearOptions()
+    few_shot: FewShotOptions = FewShotOptions()

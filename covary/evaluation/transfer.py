@@ -1,7 +1,8 @@
 """The sets of out-domain evaluation: how the paper splits each one and scores it (STL, arXiv 2501.08712, table 10).
 
-The sizes equal those of AugSelf (arXiv 2111.09613), whose code draws six sets' validation images by ``random_split`` with
-a seed for each set. Where the authors use saved indices, or the draw is not known, it is ours and called INFERRED.
+The sizes equal those of AugSelf (arXiv 2111.09613), whose code draws the validation images of six sets by
+``random_split`` with a seed for each set. Where the authors use saved indices, or the draw is not known, it is ours and
+called INFERRED.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,7 @@ class HeldOut:
 
 
 def _shuffled(seed: int, *, by_class: bool = False) -> Choose:
-    """Return the second part of ``torch.utils.data.random_split`` with a seed, of the images as they stand or by class."""
+    """Return what draws the second part of ``torch.utils.data.random_split``, of images as they stand or by class."""
 
     def rows(labels: Tensor, names: Sequence[str], count: int) -> Tensor:
         order = labels.argsort(stable=True) if by_class else torch.arange(len(labels))
@@ -187,6 +188,11 @@ TABLE10: Mapping[str, PaperSplit] = {
 }
 IN_DOMAIN = ("stl10", "imagenet100")
 TRANSFER = tuple(name for name in TABLE10 if name not in IN_DOMAIN)
+
+
+def expand(specs: Sequence[str]) -> list[str]:
+    """Return SPECs without repetition, ``table10`` standing for the eleven out-domain sets."""
+    return list(dict.fromkeys(name for spec in specs for name in (TRANSFER if spec == "table10" else (spec,))))
 
 
 def hold_out(

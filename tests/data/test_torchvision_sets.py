@@ -279,7 +279,7 @@ def test_lists_that_are_missing_or_wrong(tmp_path: Path) -> None:
     mit67(tmp_path)
     lists = tmp_path / "mit67"
     text(lists / "TestImages.txt", "bakery/1.jpg", "bakery/9.jpg")
-    with pytest.raises(InputError, match=r"1 of the 2 images that .*TestImages.txt names are not there, such as bakery/9"):
+    with pytest.raises(InputError, match=r"1 of the 2 images that .*TestImages.txt names are .*such as bakery/9"):
         stored(tmp_path, "mit67", "test")
     (lists / "TestImages.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"the list .*TestImages.txt cannot be read"):
@@ -290,7 +290,7 @@ def test_lists_that_are_missing_or_wrong(tmp_path: Path) -> None:
         stored(tmp_path, "mit67", "train")
     sun397(tmp_path)
     (tmp_path / "SUN397" / "Testing_01.txt").unlink()
-    with pytest.raises(InputError, match="SUN397 lacks Testing_01.txt; put the official lists"):
+    with pytest.raises(InputError, match=r"SUN397 lacks Testing_01.txt; put the official lists"):
         stored(tmp_path, "sun397", "train")
 
 

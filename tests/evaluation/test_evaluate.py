@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from covary.errors import InputError
-from covary.evaluation import KnnOptions, LinearOptions, Options, evaluate
+from covary.evaluation import FewShotOptions, KnnOptions, LinearOptions, Options, evaluate, means
 from covary.evaluation.features import extract
 from covary.evaluation.knn import knn
+from covary.evaluation.transfer import TABLE10, TRANSFER
 from covary.nets import build_encoder
 from covary.rundir import RunDir, write_tensors
 
@@ -105,7 +106,7 @@ def test_options_reach_their_task() -> None:
         seed=7,
     )
     assert "k = 3, equal votes" in results[0].protocol
-    assert "lambda from 5 in [0.1, 10] by mean_per_class on 9 of the training images (0.3 of each class, seed 7)" in (
+    assert "lambda from 5 in [0.1, 10] by mean_per_class on 9 of the training images (0.3 of each class, seed 7, " in (
         results[1].protocol
     )
     assert results[1].metrics["lambda"] == pytest.approx(0.1)
@@ -144,6 +145,56 @@ def test_evaluating_twice_differs_by_nothing_and_changes_no_weight(run: Path) ->
         assert torch.equal(tensor, before[name])
 
 
+@pytest.mark.usefixtures("data")
+def test_few_shot_is_measured_where_there_are_images_enough() -> None:
+    options = Options(few_shot=FewShotOptions(ways=3, shots=(2,), queries=2, episodes=20))
+    found = evaluate(Colours(), data="colours", image_size=8, device="cpu", options=options)
+    assert [result.task for result in found] == ["knn", "linear", "few-shot"]
+    assert found[2].metrics == {"2-shot.accuracy": 1.0, "2-shot.ci95": 0.0}
+    assert found[2].protocol.startswith("3-way episodes of 2 queries per class out of 12 test images, logistic")
+    assert means([found[2], found[2]]) == {"few-shot": {}}
+
+
+class Untouchable(nn.Module):
+    """An encoder that no image may reach."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise AssertionError("an image was encoded")
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize(
+    ("task", "spec", "message"),
+    [
+        ("few-shot", "colours", "colours: The test images are of 3 classes; few-shot ways is 5: lower it."),
+        (
+            "linear",
+            "dtd",
+            "dtd has 3 classes and 30 training, 0 validation and 12 test images; table 10 has 47 classes",
+        ),
+        ("all", "dtd", "dtd has 3 classes and 30 training"),
+    ],
+)
+def test_images_that_do_not_suit_a_task_are_refused_unencoded(task: str, spec: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        evaluate(Untouchable(), data=spec, task=task, image_size=8, device="cpu")
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.usefixtures("data")
+def test_table10_is_the_eleven_sets() -> None:
+    options = Options(linear=LinearOptions(split="stratified", penalties=2))
+    found = evaluate(Colours(), data=["table10"], task="linear", image_size=8, device="cpu", options=options)
+    assert [result.data for result in found] == list(TRANSFER)
+    assert {name: result.metrics["accuracy"] for name, result in zip(TRANSFER, found, strict=True)} == dict.fromkeys(
+        TRANSFER, 1.0
+    )
+    assert means(found)["linear"]["accuracy"] == 1.0
+    assert [("mean_per_class" in result.protocol) for result in found] == [
+        TABLE10[name].metric == "mean_per_class" for name in TRANSFER
+    ]
+
+
 def test_shapes_need_no_fake(tmp_path: Path) -> None:
     (found,) = evaluate("untrained:resnet8", data="shapes:n=60", task="knn", stem="cifar", image_size=16, device="cpu")
     assert found.metrics["k"] == 20
@@ -163,8 +214,8 @@ def test_few_images_are_measured_and_said(make_store, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "linaer"}, "task 'linaer' is unknown; expected knn, linear, all. Did you mean 'linear'?"),
-        ({"task": []}, "No task is named; expected knn, linear, all."),
+        ({"task": "linaer"}, "task 'linaer' is unknown; expected knn, linear, few-shot, all. Did you mean 'linear'?"),
+        ({"task": []}, "No task is named; expected knn, linear, few-shot, all."),
         ({"device": "gpu"}, "Unknown device 'gpu'"),
         ({"batch_size": 0}, "batch_size is 0; expected 1 or more."),
         ({"image_size": 0}, "image_size is 0; expected 1 or more."),

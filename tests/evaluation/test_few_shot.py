@@ -73,7 +73,8 @@ def test_the_fit_is_scikit_learns_whatever_the_scale(scale: float) -> None:
         for way in range(3):
             oracle = LogisticRegression(solver="newton-cholesky", fit_intercept=False, tol=1e-10, max_iter=1000)
             oracle.fit(z[e].numpy(), target[way].numpy())
-            np.testing.assert_allclose(weight[e, way], oracle.coef_[0], rtol=1e-3, atol=1e-6 * abs(oracle.coef_).max())
+            largest = abs(oracle.coef_).max()
+            np.testing.assert_allclose(weight[e, way], oracle.coef_[0], rtol=1e-3, atol=1e-4 * largest)
 
 
 def test_an_episode_has_different_classes_and_different_images_of_them() -> None:
@@ -133,7 +134,7 @@ def test_impossible_options_are_refused(change: dict, message: str) -> None:
 
 def test_sets_too_small_for_an_episode_are_refused() -> None:
     x, labels = images()
-    with pytest.raises(InputError, match=r"are of 6 classes; a 7-way episode needs as many: lower few-shot ways"):
+    with pytest.raises(InputError, match="are of 6 classes; few-shot ways is 7: lower it"):
         few_shot(x, labels, options=FewShotOptions(ways=7))
     with pytest.raises(InputError, match=r"A class has 12 test images; 5 shots and 8 queries need 13: lower few-shot"):
         few_shot(x, labels, options=FewShotOptions(queries=8))

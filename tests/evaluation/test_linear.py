@@ -51,6 +51,7 @@ def test_the_protocol_is_scikit_learns_fits_chosen_on_validation(metric: str) ->
     assert found.penalty == chosen
     assert found.top1 == pytest.approx(expected["top1"])
     assert found.mean_per_class == pytest.approx(expected["mean_per_class"])
+    assert found.accuracy == pytest.approx(expected[metric])
     assert found.images == (200, 100, 200)
     assert found.not_converged == 0
 
@@ -124,7 +125,8 @@ def test_every_image_is_as_likely_to_validate() -> None:
         ({"validation": 1.0}, "linear validation is 1; expected a share between 0 and 1."),
         ({"tolerance": 0.0}, "linear tolerance is 0; expected 1e-12 or more, below 1."),
         ({"max_steps": 0}, "linear max_steps is 0; expected 1 or more."),
-        ({"metric": "top5"}, "linear metric is 'top5'; expected top1 or mean_per_class. Did you mean 'top1'?"),
+        ({"metric": "top5"}, "linear metric is 'top5'; expected auto, top1, mean_per_class. Did you mean 'top1'?"),
+        ({"split": "papers"}, "linear split is 'papers'; expected auto, paper, stratified. Did you mean 'paper'?"),
     ],
 )
 def test_impossible_options_are_refused(change: dict, message: str) -> None:
