@@ -7,6 +7,7 @@ coverage ``clip(1/2 - S d(u), 0, 1)`` of the signed distance d (``sdf.py``) at S
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from covary import keyed
 from covary.data import spec as grammar
 from covary.data.sdf import SHAPES
 from covary.data.source import Content, Record, Source, Split
+from covary.errors import InputError, did_you_mean
 
 VERSION = 2  # raise it when an image changes
 COUNT = {"train": 10_000, "test": 2_000}
@@ -43,6 +45,15 @@ FACTORS: dict[str, tuple[float, float]] = {
     "stripes_phase": (0.0, TURN),
     "noise": (0.0, 0.04),  # the most a pixel is lighter or darker by
 }
+# Other label sets of the same images: the factors that tell the class, and into how many bins each is cut.
+LABELS: dict[str, dict[str, int]] = {
+    "hue": {"hue": 8},
+    "background_hue": {"background_hue": 8},
+    "contrast": {"contrast": 4},  # darker or lighter, much or little
+    "position": {"y": 3, "x": 3},
+    "scale": {"scale": 4},
+    "rotation": {"rotation": 4},
+}
 REACH = 0.97  # no shape of area 1 reaches farther from its centroid
 LEAST_CONTRAST = 0.2
 
@@ -70,25 +81,66 @@ def labels(count: int) -> np.ndarray:
     return np.arange(count) % len(CLASSES)
 
 
-def source(spec: str, *, split: Split, size: int) -> Source:
-    """Return the source of ``shapes`` or ``shapes:n=20000`` (train images), rendered at ``size``."""
-    _, chosen = grammar.parse(spec, allowed=("n",))
-    train = grammar.positive(spec, "n", chosen["n"]) if "n" in chosen else COUNT["train"]
-    count = train if split == "train" else COUNT["test"]
-    return Source(
-        name=spec,
-        identity=f"shapes {VERSION} {split} {count}",
-        content=lambda: Content(count=count, classes=CLASSES, records=_records(split, count, size)),
+def factor_classes(name: str) -> tuple[str, ...]:
+    """Return the classes of a label set of ``LABELS``: "hue 1 of 8", ..., or "y 1 of 3, x 1 of 3", ..."""
+    bins = LABELS[name].items()
+    places = product(*(range(count) for _, count in bins))
+    return tuple(
+        ", ".join(f"{factor} {place + 1} of {count}" for (factor, count), place in zip(bins, found, strict=True))
+        for found in places
     )
 
 
-def _records(split: Split, count: int, size: int) -> Iterator[Record]:
+def factor_labels(name: str, *, split: Split, count: int) -> np.ndarray:
+    """Return the labels of the first ``count`` images of a split under a label set of ``LABELS``, int64 (count,).
+
+    A factor's bins have equally many of the 10,000 default training images. With several factors, the last changes
+    fastest.
+    """
+    usual, values = factors(split="train", count=COUNT["train"]), factors(split=split, count=count)
+    result = np.zeros(count, dtype=np.int64)
+    for factor, bins in LABELS[name].items():
+        column = list(FACTORS).index(factor)
+        edges = np.quantile(usual[:, column], np.arange(1, bins) / bins)
+        result = bins * result + np.searchsorted(edges, values[:, column], side="right")
+    return result
+
+
+def source(spec: str, *, split: Split, size: int) -> Source:
+    """Return the source of ``shapes``, rendered at ``size``.
+
+    Options: ``n=20000``, how many train images; ``label=NAME``, a label set of ``LABELS`` in place of the shapes.
+    """
+    _, chosen = grammar.parse(spec, allowed=("n", "label"))
+    train = grammar.positive(spec, "n", chosen["n"]) if "n" in chosen else COUNT["train"]
+    count, name = train if split == "train" else COUNT["test"], chosen.get("label")
+    if name is not None and name not in LABELS:
+        known = ", ".join(LABELS)
+        raise InputError(
+            f"'label={name}' in the data '{spec}' is unknown; expected {known}.{did_you_mean(name, LABELS)}"
+        )
+
+    def content() -> Content:
+        classes = CLASSES if name is None else factor_classes(name)
+        found = labels(count) if name is None else factor_labels(name, split=split, count=count)
+        return Content(count=count, classes=classes, records=_records(split, found, size))
+
+    return Source(
+        name=spec,
+        identity=f"shapes {VERSION} {split} {count}" + (f" label {name}" if name else ""),
+        content=content,
+    )
+
+
+def _records(split: Split, given: np.ndarray, size: int) -> Iterator[Record]:
+    """Yield the first images of a split with the labels given."""
+    count = len(given)
     values, classes = factors(split=split, count=count), labels(count)
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
         images = render(values[start:stop], classes[start:stop], _noise(split, start, stop, size), size)
         for row, image in enumerate(images, start):
-            yield Record(f"{split}/{row}", lambda image=image, label=int(classes[row]): (image, label))
+            yield Record(f"{split}/{row}", lambda image=image, label=int(given[row]): (image, label))
 
 
 def _noise(split: Split, start: int, stop: int, size: int) -> np.ndarray:

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 
 from covary.data import Fit, load, native_size, normalization, shapes
 from covary.data.sdf import SHAPES
+from covary.errors import InputError
 
 
 def drawn(
@@ -110,6 +112,38 @@ def test_factors_are_known_and_in_range() -> None:
     assert np.abs(column["contrast"]).min() >= shapes.LEAST_CONTRAST
     assert abs((column["contrast"] > 0).mean() - 0.5) < 0.05
     assert not np.array_equal(values, shapes.factors(split="test", count=2000))
+
+
+@pytest.mark.parametrize(("name", "classes"), [(n, math.prod(bins.values())) for n, bins in shapes.LABELS.items()])
+def test_other_labels_of_the_same_images(name: str, classes: int, tmp_path: Path) -> None:
+    """Equally many images in each class of one factor; a class is a range of the factor."""
+    plain = load("shapes:n=600", split="train", fit=Fit.train(8), cache=tmp_path)
+    store = load(f"shapes:n=600,label={name}", split="train", fit=Fit.train(8), cache=tmp_path)
+    assert np.array_equal(store.digests, plain.digests)
+    assert len(store.classes) == len(set(store.classes)) == classes
+    assert store.labels.tolist() == shapes.factor_labels(name, split="train", count=600).tolist()
+    labels = shapes.factor_labels(name, split="train", count=10_000)
+    if name != "position":
+        assert np.ptp(np.bincount(labels, minlength=classes)) <= 1
+        column = shapes.factors(split="train", count=10_000)[:, list(shapes.FACTORS).index(name)]
+        ordered = [(column[labels == c].min(), column[labels == c].max()) for c in range(classes)]
+        assert [end for pair in ordered for end in pair] == sorted(end for pair in ordered for end in pair)
+    test = shapes.factor_labels(name, split="test", count=2000)
+    assert np.bincount(test, minlength=classes).min() > 0.6 * 2000 / classes
+    assert store.fingerprint != plain.fingerprint
+
+
+def test_positions_are_rows_and_columns() -> None:
+    values = dict(zip(shapes.FACTORS, shapes.factors(split="test", count=2000).T, strict=True))
+    names = np.array(shapes.factor_classes("position"))[shapes.factor_labels("position", split="test", count=2000)]
+    assert values["y"][np.char.startswith(names, "y 3 of 3")].min() > values["y"][names == "y 2 of 3, x 1 of 3"].max()
+    assert values["x"][np.char.endswith(names, "x 1 of 3")].max() < values["x"][names == "y 1 of 3, x 2 of 3"].min()
+    assert np.bincount(shapes.labels(2000)[names == "y 2 of 3, x 2 of 3"], minlength=12).min() > 5
+
+
+def test_an_unknown_label_set_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'label=hues' in the data 'shapes:label=hues' is unknown; .*mean 'hue'\?"):
+        load("shapes:label=hues", split="train", fit=Fit.train(8))
 
 
 def test_pixels_and_colours_do_not_give_the_class_away(tmp_path: Path) -> None:
