@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from covary.evaluation.equivariance import EquivarianceOptions
 from covary.evaluation.few_shot import FewShotOptions
 from covary.evaluation.knn import KnnOptions
 from covary.evaluation.linear import LinearOptions
+from covary.evaluation.prediction import PredictionOptions
+from covary.evaluation.sensitivity import SensitivityOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,3 +17,6 @@ class Options:
     knn: KnnOptions = KnnOptions()
     linear: LinearOptions = LinearOptions()
     few_shot: FewShotOptions = FewShotOptions()
+    prediction: PredictionOptions = PredictionOptions()
+    equivariance: EquivarianceOptions = EquivarianceOptions()
+    sensitivity: SensitivityOptions = SensitivityOptions()

@@ -214,8 +214,14 @@ def test_few_images_are_measured_and_said(make_store, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "linaer"}, "task 'linaer' is unknown; expected knn, linear, few-shot, all. Did you mean 'linear'?"),
-        ({"task": []}, "No task is named; expected knn, linear, few-shot, all."),
+        (
+            {"task": "linaer"},
+            "task 'linaer' is unknown; expected knn, linear, few-shot, transform-prediction, equivariance, sensitivity, all. Did you mean 'linear'?",
+        ),
+        (
+            {"task": []},
+            "No task is named; expected knn, linear, few-shot, transform-prediction, equivariance, sensitivity, all.",
+        ),
         ({"device": "gpu"}, "Unknown device 'gpu'"),
         ({"batch_size": 0}, "batch_size is 0; expected 1 or more."),
         ({"image_size": 0}, "image_size is 0; expected 1 or more."),
