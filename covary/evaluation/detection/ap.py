@@ -1,9 +1,9 @@
 """Average precision as COCO defines it, by pycocotools.
 
-For a class and an IoU threshold: detections of all images by falling score; each takes the object of its image and class
-that it overlaps most, if by the threshold or more and no better one has taken it; AP is the mean, over the recalls 0,
-0.01, ..., 1, of the largest precision at this recall or a higher one. An object marked difficult is COCO's crowd: it is
-not asked for, and a detection of which the threshold's share lies within it is neither right nor wrong.
+For a class and an IoU threshold: detections of all images by falling score; each takes the object of its image and
+class that it overlaps most, if by the threshold or more and no better one has taken it; AP is the mean, over the
+recalls 0, 0.01, ..., 1, of the largest precision at this recall or a higher one. An object marked difficult is COCO's
+crowd: it is not asked for, and a detection of which the threshold's share lies within it is neither right nor wrong.
 """
 
 import contextlib
@@ -92,7 +92,10 @@ def average_precision(found: Sequence[Detections], truth: Sequence[Truth]) -> Av
 
 def _xywh(boxes: Tensor) -> list[list[float]]:
     boxes = boxes.double()
-    return [[*corner, *size] for corner, size in zip(boxes[:, :2].tolist(), (boxes[:, 2:] - boxes[:, :2]).tolist(), strict=True)]
+    return [
+        [*corner, *size]
+        for corner, size in zip(boxes[:, :2].tolist(), (boxes[:, 2:] - boxes[:, :2]).tolist(), strict=True)
+    ]
 
 
 def _coco(images: int, annotations: list[dict[str, object]]) -> object:

@@ -8,7 +8,7 @@ import torch
 
 from covary import dist
 from covary.evaluation.detection.options import Schedule
-from covary.evaluation.detection.transforms import Example, training_example
+from covary.evaluation.detection.transforms import Example, trained_example
 from covary.evaluation.detection.voc import Boxed
 from covary.keyed import permutation
 
@@ -16,7 +16,9 @@ AHEAD = 32  # images prepared before they are asked for
 READERS = 4  # threads that prepare them
 
 
-def batches(images: Sequence[Boxed], schedule: Schedule, *, seed: int, start: int, stop: int) -> Iterator[list[Example]]:
+def batches(
+    images: Sequence[Boxed], schedule: Schedule, *, seed: int, start: int, stop: int
+) -> Iterator[list[Example]]:
     """Yield this process's images of the iterations from ``start`` to ``stop``.
 
     Iteration i has the positions [i b, (i + 1) b) of an endless order of the n images, permuted anew every n; process
@@ -34,9 +36,7 @@ def batches(images: Sequence[Boxed], schedule: Schedule, *, seed: int, start: in
             for _ in range(start, stop):
                 while len(waiting) < max(AHEAD, share) and (position := next(positions, None)) is not None:
                     boxed = images[ordered.image(position)]
-                    waiting.append(
-                        readers.submit(training_example, boxed, schedule, seed=seed, position=position)
-                    )
+                    waiting.append(readers.submit(trained_example, boxed, schedule, seed=seed, position=position))
                 yield [waiting.popleft().result() for _ in range(share)]
         finally:
             readers.shutdown(cancel_futures=True)

@@ -1,8 +1,9 @@
 """Detection: a detector trained from an encoder's weights, and its average precision on test images."""
 
-import tempfile
+import hashlib
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import torch
 
 from covary import config, dist
-from covary.data import folder_of_sets
+from covary.data import cache_root, data_root
 from covary.errors import InputError
 from covary.evaluation.detection import voc
 from covary.evaluation.detection.ap import Truth, average_precision, check_installed
-from covary.evaluation.detection.model import build_detector
+from covary.evaluation.detection.model import build_detector, split
 from covary.evaluation.detection.options import DetectionOptions, Schedule
 from covary.evaluation.detection.training import find_objects, renew_statistics, train
 from covary.evaluation.source import Source
@@ -45,15 +46,24 @@ class DetectionResult:
     protocol: str
 
 
+def check(source: Source, data: str, *, options: DetectionOptions, root: Path | None) -> None:
+    """Raise InputError for what ``detect`` would refuse before its training."""
+    check_installed()
+    split(source.encoder)
+    _batch_shared(options.resolved(data))
+    voc.load(data, root=data_root(root))
+
+
 def detect(
     source: Source,
     data: str,
     *,
-    options: DetectionOptions | None = None,
+    options: DetectionOptions = DetectionOptions(),
     device: torch.device,
     seed: int = 0,
     work: Path | None = None,
     root: Path | None = None,
+    cache: Path | None = None,
 ) -> DetectionResult:
     """Train a Faster R-CNN that begins with an encoder's weights, and measure what it finds in test images.
 
@@ -62,36 +72,35 @@ def detect(
 
     data: SPEC of images with boxes, see ``voc.load``, also for ``root`` (``data.load``).
     seed: of new weights, order, sizes, flips, and of the samples that the losses are taken on.
-    work: folder of checkpoints and ``metrics.jsonl``: a call that was interrupted continues when it is made again.
-          A temporary one where None.
+    work: folder of checkpoints and ``metrics.jsonl``: a call that was interrupted continues when it is made again, one
+          that was done is measured again. Where None, ``detection/DIGEST`` below ``cache`` (``data.load``), DIGEST
+          being one of everything that the training depends on.
 
     Raises InputError: pycocotools is missing, the encoder is no residual network, images or options are wrong, the
     folder holds another training, the loss is not finite. Interrupted: see ``training.train``.
     """
     check_installed()
-    schedule = (options or DetectionOptions()).resolved(data)
-    if schedule.batch_size % dist.world_size():
-        raise InputError(
-            f"detection batch_size is {schedule.batch_size}, which {dist.world_size()} processes cannot share; "
-            f"choose a multiple of {dist.world_size()}."
-        )
+    schedule = options.resolved(data)
+    _batch_shared(schedule)
     mean, std = source.mean or MEAN, source.std or STD
-    images = dist.main_first(lambda: voc.load(data, root=folder_of_sets(root)))
-    with _generator_kept(device):
+    images = dist.main_first(lambda: voc.load(data, root=data_root(root)))
+    training = {
+        "schedule": config.to_json(schedule),
+        "images": images.identity,
+        "weights": source.weights,
+        "mean": list(mean),
+        "std": list(std),
+        "seed": seed,
+    }
+    digest = hashlib.blake2b(json.dumps(training, sort_keys=True).encode(), digest_size=8).hexdigest()
+    folder = RunDir(work or cache_root(cache) / "detection" / digest)
+    with _generators_kept(device):
         torch.manual_seed(derive(seed, "detection"))
         model = build_detector(source.encoder, classes=len(images.classes), schedule=schedule, mean=mean, std=std)
         if dist.world_size() > 1:
             convert_batchnorm(model, device)
         model.to(device).to(memory_format=torch.channels_last)
-        training = {
-            "schedule": config.to_json(schedule),
-            "images": images.identity,
-            "weights": source.weights,
-            "mean": list(mean),
-            "std": list(std),
-            "seed": seed,
-        }
-        with _folder(work, training) as folder:
+        with _claimed(folder, training):
             train(model, images.train, schedule, folder=folder, device=device, seed=seed)
         if schedule.precise_bn:
             renew_statistics(model, images.train, schedule, device=device, seed=seed)
@@ -109,38 +118,43 @@ def detect(
     )
 
 
+def _batch_shared(schedule: Schedule) -> None:
+    world = dist.world_size()
+    if schedule.batch_size % world:
+        raise InputError(
+            f"detection batch_size is {schedule.batch_size}, which {world} processes cannot share; "
+            f"choose a multiple of {world}."
+        )
+
+
 @contextmanager
-def _generator_kept(device: torch.device) -> Iterator[None]:
+def _generators_kept(device: torch.device) -> Iterator[None]:
     """Put torch's generators back at the end."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 
 @contextmanager
-def _folder(work: Path | None, training: dict[str, Any]) -> Iterator[RunDir]:
+def _claimed(folder: RunDir, training: dict[str, Any]) -> Iterator[None]:
     """Hold the folder of a training, new or begun; InputError where another process or another training has it."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = RunDir(work or Path(temporary))
-        if not dist.is_main():
-            dist.main_first(lambda: None)
-            yield folder
-            return
-        folder.create()
-        with folder.lock():
+    with ExitStack() as held:
 
-            def claim() -> None:
-                saved = folder.read_run()
-                changed = config.differences(saved["run"], training) if saved else []
-                if changed:
-                    raise InputError(
-                        f"{folder.path} holds another detection training ({'; '.join(changed)}); give the old options "
-                        "to continue it, or another folder."
-                    )
-                folder.clear_staging()
-                folder.write_run(training, {})
+        def claim() -> None:
+            if not dist.is_main():
+                return
+            folder.create()
+            held.enter_context(folder.lock())
+            saved = folder.read_run()
+            if saved and (changed := config.differences(saved["run"], training)):
+                raise InputError(
+                    f"{folder.path} holds another detection training ({'; '.join(changed)}); give the old options to "
+                    "continue it, or another folder."
+                )
+            folder.clear_staging()
+            folder.write_run(training, {})
 
-            dist.main_first(claim)
-            yield folder
+        dist.main_first(claim)
+        yield
 
 
 def _protocol(schedule: Schedule, *, train: int, test: int, seed: int) -> str:

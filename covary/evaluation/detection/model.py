@@ -1,8 +1,8 @@
 """Faster R-CNN with the C4 body of a residual network, of torchvision's parts.
 
-Ren et al. (arXiv 1506.01497) with the split of He et al. (arXiv 1512.03385, appendix A): stem and all stages but the last
-give the one map that proposals are made on; the last stage, "res5", runs on every proposal. The BatchNorm after it is
-MoCo's ``Res5ROIHeadsExtraNorm`` (arXiv 1911.05722). Where this differs from detectron2: ``docs/detection.md``.
+Ren et al. (arXiv 1506.01497) with the split of He et al. (arXiv 1512.03385, appendix A): stem and all stages but the
+last give the one map that proposals are made on; the last stage, "res5", runs on every proposal. The BatchNorm after it
+is MoCo's ``Res5ROIHeadsExtraNorm`` (arXiv 1911.05722). Where this differs from detectron2: ``docs/detection.md``.
 """
 
 import copy
@@ -67,7 +67,7 @@ def build_detector(encoder: nn.Module, *, classes: int, schedule: Schedule, mean
 
     Raises InputError: the encoder is no residual network with stages layer1, layer2, ...
     """
-    layers, last = _split(copy.deepcopy(encoder))
+    layers, last = split(copy.deepcopy(encoder))
     body = Body(layers)
     head = Head(last, body.out_channels)
     predictor = FastRCNNPredictor(head.out_channels, classes + 1)
@@ -95,8 +95,11 @@ def build_detector(encoder: nn.Module, *, classes: int, schedule: Schedule, mean
     )
 
 
-def _split(encoder: nn.Module) -> tuple[list[nn.Module], nn.Module]:
-    """Return stem and stages but the last, in order, and the last stage."""
+def split(encoder: nn.Module) -> tuple[list[nn.Module], nn.Module]:
+    """Return stem and stages but the last, in order, and the last stage.
+
+    Raises InputError: the encoder is no residual network with stages layer1, layer2, ...
+    """
     children = dict(encoder.named_children())
     stages = [name for name in children if re.fullmatch(r"layer\d+", name)]
     before = list(children)[: list(children).index(stages[0])] if stages else []

@@ -31,17 +31,17 @@ class Example:
     scale: tuple[float, float]
 
 
-def training_example(boxed: Boxed, schedule: Schedule, *, seed: int, position: int) -> Example:
-    """Return the image at a position of the training's order: a random size of ``schedule.sizes``, half of them flipped.
+def trained_example(boxed: Boxed, schedule: Schedule, *, seed: int, position: int) -> Example:
+    """Return an image in a random one of ``schedule.sizes``, flipped in half of the cases.
 
-    Size and flip are functions of (seed, position).
+    Size and flip are functions of (seed, position), the image's place in the order of the training.
     """
     drawn = uniform(seed=seed, stream="detection", epoch=0, position=torch.tensor([position]), view=0, slots=2)[0]
     size = schedule.sizes[int(drawn[0].double() * len(schedule.sizes))]
     return _prepare(boxed, size=size, max_size=schedule.max_size, flip=bool(drawn[1] < FLIP))
 
 
-def test_example(boxed: Boxed, schedule: Schedule) -> Example:
+def tested_example(boxed: Boxed, schedule: Schedule) -> Example:
     """Return a test image in ``schedule.test_size``."""
     return _prepare(boxed, size=schedule.test_size, max_size=schedule.max_size, flip=False)
 
@@ -50,15 +50,14 @@ def _prepare(boxed: Boxed, *, size: int, max_size: int, flip: bool) -> Example:
     """Bring the shorter side to ``size`` but the longer one to ``max_size`` at most, bilinear with antialias; flip."""
     image = _read(boxed)
     old_height, old_width = image.shape[-2:]
-    boxes = tv_tensors.BoundingBoxes(
+    scale = min(size / min(old_height, old_width), max_size / max(old_height, old_width))
+    height, width = round(old_height * scale), round(old_width * scale)
+    boxes = tv_tensors.BoundingBoxes(  # pyright: ignore[reportCallIssue]
         boxed.boxes, format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=(old_height, old_width)
     )
-    longer, shorter = max(old_height, old_width), min(old_height, old_width)
-    within = max_size if size * longer > max_size * shorter else None
-    image, boxes = (functional.resize(value, [size], max_size=within, antialias=True) for value in (image, boxes))
+    image, boxes = (functional.resize(value, [height, width], antialias=True) for value in (image, boxes))
     if flip:
         image, boxes = functional.horizontal_flip(image), functional.horizontal_flip(boxes)
-    height, width = image.shape[-2:]
     return Example(
         pixels=functional.to_dtype(image, torch.float32, scale=True),
         boxes=boxes.as_subclass(Tensor),

@@ -8,13 +8,13 @@
     classes.txt               a class a line; the twenty of PASCAL VOC where it is missing
 """
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import torch
-import torchvision.datasets
 from PIL import Image
 from torch import Tensor
 
@@ -55,6 +55,11 @@ class BoxedSet:
     identity: str
 
 
+def has_boxes(spec: str) -> bool:
+    """Return whether a SPEC means images with boxes: ``voc07+12``, or a folder with ImageSets/Main."""
+    return spec == VOC0712 or (Path(spec).expanduser() / "ImageSets" / "Main").is_dir()
+
+
 def load(spec: str, *, root: Path) -> BoxedSet:
     """Return the images of a SPEC: a folder in VOC's layout, or ``voc07+12`` below ``root``.
 
@@ -73,7 +78,7 @@ def load(spec: str, *, root: Path) -> BoxedSet:
         _obtain(years["2012"], "2012", ("trainval",), root)
         return _collect([(folder, "trainval") for folder in years.values()], (years["2007"], "test"), VOC_CLASSES)
     folder = Path(spec).expanduser()
-    if not (folder / "ImageSets" / "Main").is_dir():
+    if not has_boxes(spec):
         raise InputError(
             f"the data '{spec}' is not in PASCAL VOC's layout ({folder / 'ImageSets' / 'Main'} is missing); expected "
             f"a folder with JPEGImages, Annotations and ImageSets/Main, or {VOC0712}.{did_you_mean(spec, [VOC0712])}"
@@ -116,7 +121,9 @@ def _read_image(folder: Path, name: str, classes: tuple[str, ...]) -> Boxed:
         with Image.open(path) as image:
             width, height = image.size
     except OSError as error:
-        raise InputError(f"The image {path} cannot be read ({error}); restore it or strike it off the lists.") from error
+        raise InputError(
+            f"The image {path} cannot be read ({error}); restore it or strike it off the lists."
+        ) from error
     annotation = folder / "Annotations" / f"{name}.xml"
     try:
         objects = ElementTree.parse(annotation).getroot().findall("object")
@@ -156,8 +163,9 @@ def _obtain(folder: Path, year: str, splits: tuple[str, ...], root: Path) -> Non
         if missing:
             root.mkdir(parents=True, exist_ok=True)
             with locked(root / f".{VOC0712}.lock"):
+                datasets = importlib.import_module("torchvision.datasets")  # seconds to import: only when needed
                 for split in missing:
-                    torchvision.datasets.VOCDetection(root, year=year, image_set=split, download=True)
+                    datasets.VOCDetection(root, year=year, image_set=split, download=True)
     except (RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(getattr(error, "reason", error)).split())[:200]
         raise MissingData(
