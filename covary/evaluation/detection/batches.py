@@ -8,7 +8,7 @@ import torch
 
 from covary import dist
 from covary.evaluation.detection.options import Schedule
-from covary.evaluation.detection.transforms import Example, trained_example
+from covary.evaluation.detection.transforms import Example, random_example
 from covary.evaluation.detection.voc import Boxed
 from covary.keyed import permutation
 
@@ -36,7 +36,7 @@ def batches(
             for _ in range(start, stop):
                 while len(waiting) < max(AHEAD, share) and (position := next(positions, None)) is not None:
                     boxed = images[ordered.image(position)]
-                    waiting.append(readers.submit(trained_example, boxed, schedule, seed=seed, position=position))
+                    waiting.append(readers.submit(random_example, boxed, schedule, seed=seed, position=position))
                 yield [waiting.popleft().result() for _ in range(share)]
         finally:
             readers.shutdown(cancel_futures=True)

@@ -15,7 +15,7 @@ from covary.errors import InputError
 from covary.evaluation.detection.ap import DETECTIONS, Detections
 from covary.evaluation.detection.batches import batches
 from covary.evaluation.detection.options import Schedule
-from covary.evaluation.detection.transforms import Example, tested_example
+from covary.evaluation.detection.transforms import Example, fixed_example
 from covary.evaluation.detection.voc import Boxed
 from covary.keyed import derive
 from covary.rundir import RunDir
@@ -147,7 +147,7 @@ def find_objects(
     model.eval()
     world, rank = dist.world_size(), dist.rank()
     own = [index % len(images) for index in range(rank, math.ceil(len(images) / world) * world, world)]
-    rows = dist.all_gather_rows(torch.stack([_find(model, tested_example(images[i], schedule), device) for i in own]))
+    rows = dist.all_gather_rows(torch.stack([_find(model, fixed_example(images[i], schedule), device) for i in own]))
     by_image = rows.view(world, len(own), DETECTIONS, 6).transpose(0, 1).flatten(0, 1)[: len(images)].cpu()
     return [
         Detections(boxes=kept[:, :4], labels=kept[:, 4].long(), scores=kept[:, 5])

@@ -31,7 +31,7 @@ class Example:
     scale: tuple[float, float]
 
 
-def trained_example(boxed: Boxed, schedule: Schedule, *, seed: int, position: int) -> Example:
+def random_example(boxed: Boxed, schedule: Schedule, *, seed: int, position: int) -> Example:
     """Return an image in a random one of ``schedule.sizes``, flipped in half of the cases.
 
     Size and flip are functions of (seed, position), the image's place in the order of the training.
@@ -41,7 +41,7 @@ def trained_example(boxed: Boxed, schedule: Schedule, *, seed: int, position: in
     return _prepare(boxed, size=size, max_size=schedule.max_size, flip=bool(drawn[1] < FLIP))
 
 
-def tested_example(boxed: Boxed, schedule: Schedule) -> Example:
+def fixed_example(boxed: Boxed, schedule: Schedule) -> Example:
     """Return a test image in ``schedule.test_size``."""
     return _prepare(boxed, size=schedule.test_size, max_size=schedule.max_size, flip=False)
 
