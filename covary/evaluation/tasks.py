@@ -1,7 +1,7 @@
 """The tasks by name: each measures a subject by one protocol and says in a line what it did."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -131,8 +131,9 @@ def _linear(subject: Subject) -> Measured:
 
 
 def _detection(subject: Subject) -> Measured:
+    source = subject.source
     result = detect(
-        subject.source,
+        replace(source, mean=subject.mean or source.mean, std=subject.std or source.std),
         subject.data,
         options=subject.options.detection,
         device=subject.device,

@@ -163,8 +163,8 @@ def test_few_images_are_measured_and_said(make_store, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "linaer"}, "task 'linaer' is unknown; expected knn, linear, all. Did you mean 'linear'?"),
-        ({"task": []}, "No task is named; expected knn, linear, all."),
+        ({"task": "linaer"}, "task 'linaer' is unknown; expected knn, linear, detection, all. Did you mean 'linear'?"),
+        ({"task": []}, "No task is named; expected knn, linear, detection, all."),
         ({"device": "gpu"}, "Unknown device 'gpu'"),
         ({"batch_size": 0}, "batch_size is 0; expected 1 or more."),
         ({"image_size": 0}, "image_size is 0; expected 1 or more."),

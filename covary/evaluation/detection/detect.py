@@ -18,6 +18,7 @@ from covary.evaluation.detection.ap import Truth, average_precision, check_insta
 from covary.evaluation.detection.model import build_detector, split
 from covary.evaluation.detection.options import DetectionOptions, Schedule
 from covary.evaluation.detection.training import find_objects, renew_statistics, train
+from covary.evaluation.features import RGB
 from covary.evaluation.source import Source
 from covary.keyed import derive
 from covary.nets import convert_batchnorm
@@ -114,7 +115,7 @@ def detect(
         per_class={images.classes[label - 1]: value for label, value in measured.per_class.items()},
         images=(len(images.train), len(images.test)),
         schedule=schedule,
-        protocol=_protocol(schedule, train=len(images.train), test=len(images.test), seed=seed),
+        protocol=_protocol(schedule, train=len(images.train), test=len(images.test), mean=mean, std=std, seed=seed),
     )
 
 
@@ -157,16 +158,18 @@ def _claimed(folder: RunDir, training: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def _protocol(schedule: Schedule, *, train: int, test: int, seed: int) -> str:
+def _protocol(schedule: Schedule, *, train: int, test: int, mean: RGB, std: RGB, seed: int) -> str:
     drops = ", ".join(str(round(share * schedule.iterations)) for share in schedule.drops)
     sizes = " ".join(str(size) for size in schedule.sizes)
+    colours = ", ".join(f"{name} {'/'.join(f'{v:.4g}' for v in rgb)}" for name, rgb in (("mean", mean), ("std", std)))
     statistics = f"mean of {schedule.precise_bn} training batches" if schedule.precise_bn else "running"
     return (
-        f"Faster R-CNN, body up to the last stage but one, last stage and BatchNorm as head (C4), all layers trained, "
+        "Faster R-CNN, body up to the last stage but one, last stage and BatchNorm as head (C4), all layers trained, "
         f"anchors {' '.join(str(anchor) for anchor in schedule.anchors)} px at 1:2 1:1 2:1; "
         f"{schedule.iterations} iterations of {schedule.batch_size} images, SGD momentum {schedule.momentum:g}, "
         f"lr {schedule.lr:g} / 10 at {drops}, warm-up over {round(schedule.warmup * schedule.iterations)} from "
         f"{schedule.warmup_factor:g}, weight decay {schedule.weight_decay:g} (BatchNorm 0), shorter side {sizes} px, "
-        f"flips, seed {seed}; BatchNorm statistics of the test: {statistics}; {train} training and {test} test images "
-        f"of shorter side {schedule.test_size} px; COCO AP (pycocotools), difficult objects not asked for"
+        f"flips, {colours}, seed {seed}, {dist.world_size()} process(es); BatchNorm statistics of the test: "
+        f"{statistics}; {train} training and {test} test images of shorter side {schedule.test_size} px; COCO AP "
+        "(pycocotools), difficult objects not asked for"
     )

@@ -45,7 +45,7 @@ def train(
     done = checkpoint.step if checkpoint else 0
     if checkpoint:
         restore_state(checkpoint.tensors, model, optimizer)
-    module = dist.wrap(model, device)
+    module = dist.wrap(model, next(model.parameters()).device)  # which has an index
     if dist.is_main():
         folder.truncate_metrics(done)
     tracker = Tracker(

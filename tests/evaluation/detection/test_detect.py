@@ -1,8 +1,9 @@
 """Training, resuming and measuring a detector, in one process and in two."""
 
+import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from covary import dist
+from covary.cli import main
 from covary.errors import InputError
 from covary.evaluation import Options, evaluate
 from covary.evaluation.detection import DetectionOptions, detect, training
@@ -46,6 +48,18 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
+def killed_at_the(count: int) -> Callable[..., Iterator]:
+    """Return ``batches`` that bring a SIGTERM with the batch of this number."""
+
+    def killed(*args, **kwargs) -> Iterator:
+        for number, batch in enumerate(batches(*args, **kwargs), start=1):
+            if number == count:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    return killed
+
+
 def test_a_detector_learns_to_find_rectangles(drawn: Path, tmp_path: Path) -> None:
     options = replace(QUICK, iterations=60, anchors=(24,), lr=0.02)
     result = detect(source(), str(drawn), options=options, device=CPU, work=tmp_path / "work")
@@ -61,13 +75,7 @@ def test_a_detector_learns_to_find_rectangles(drawn: Path, tmp_path: Path) -> No
 def test_interrupted_and_continued_is_the_same_to_the_bit(drawn: Path, tmp_path: Path, monkeypatch) -> None:
     whole = detect(source(), str(drawn), options=QUICK, device=CPU, work=tmp_path / "whole")
 
-    def killed(*args, **kwargs) -> Iterator:
-        for number, batch in enumerate(batches(*args, **kwargs)):
-            if number == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield batch
-
-    monkeypatch.setattr(training, "batches", killed)
+    monkeypatch.setattr(training, "batches", killed_at_the(4))
     with pytest.raises(Interrupted, match="stopped by SIGTERM at step 4"):
         detect(source(), str(drawn), options=QUICK, device=CPU, work=tmp_path / "parts")
     monkeypatch.undo()
@@ -78,6 +86,20 @@ def test_interrupted_and_continued_is_the_same_to_the_bit(drawn: Path, tmp_path:
     assert parts == whole
     steps = [line.split(",")[0] for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     assert steps == ['{"step": 6']
+
+
+def test_the_command_line_stops_and_goes_on(drawn: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    command = ["evaluate", "untrained:resnet8", "--data", str(drawn), "--cache", str(tmp_path), "--device", "cpu"]
+    command += ["--detection.iterations", "3", "--detection.batch-size", "2", "--detection.sizes", "64"]
+    monkeypatch.setattr(training, "batches", killed_at_the(1))
+    assert main(command) == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM at step 1; run the same command to continue" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main([*command, "--out", str(tmp_path / "out.json")]) == 0
+    out = capsys.readouterr().out
+    assert f"detection  {drawn}" in out
+    assert "  per_class  red " in out
+    assert json.loads((tmp_path / "out.json").read_text())["task"] == "detection"
 
 
 def test_the_cache_continues_what_is_the_same_and_begins_what_is_not(
