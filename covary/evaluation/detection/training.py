@@ -58,6 +58,8 @@ def train(
     )
     for line in damaged:
         tracker.say(line)
+    if done:
+        tracker.say(f"continuing after iteration {done:,}")
     meter, logged, saved_at = Meter(), done, time.monotonic()
     model.train()
     with tracker, stop_signals() as stop:
