@@ -20,7 +20,7 @@ usage: covary COMMAND [OPTIONS]
 
 commands:
   pretrain   train an encoder with STL or another method on any images, or continue a run
-  evaluate   measure an encoder: kNN, linear accuracy
+  evaluate   measure an encoder: kNN, linear accuracy, detection, ...
 
   covary COMMAND --help lists the options of a command.
   covary pretrain --recipe demo --out runs/first    is a start that needs no data.

@@ -7,11 +7,14 @@ from typing import Annotated, Literal
 
 import tyro
 
+from covary import dist
+from covary.cli import complain, speaks
 from covary.cli.parse import parse
 from covary.errors import InputError
 from covary.evaluation import Options as TaskOptions
 from covary.evaluation import evaluate
 from covary.evaluation.tasks import TASKS, means
+from covary.stop import Interrupted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +62,30 @@ def main(argv: Sequence[str]) -> int:
     )
     if not options.data:  # the parser took the only word there was for SOURCE
         raise InputError("SOURCE is missing; it comes first: covary evaluate SOURCE --data SPEC.")
-    results = evaluate(
-        options.source,
-        data=options.data,
-        task=options.task,
-        out=options.out,
-        encoder=options.encoder,
-        stem=options.stem,
-        prefix=options.prefix,
-        ignore=options.ignore,
-        image_size=options.image_size,
-        options=options.options,
-        device=options.device,
-        batch_size=options.batch_size,
-        root=options.root,
-        cache=options.cache,
-        seed=options.seed,
-    )
+    try:
+        with dist.processes(options.device) as device:
+            results = evaluate(
+                options.source,
+                data=options.data,
+                task=options.task,
+                out=options.out,
+                encoder=options.encoder,
+                stem=options.stem,
+                prefix=options.prefix,
+                ignore=options.ignore,
+                image_size=options.image_size,
+                options=options.options,
+                device=device.type,
+                batch_size=options.batch_size,
+                root=options.root,
+                cache=options.cache,
+                seed=options.seed,
+            )
+    except Interrupted as stop:
+        complain(str(stop))
+        return 128 + stop.signum
+    if not speaks():
+        return 0
     for result in results:
         _print(f"{result.task}  {result.data}  ({result.seconds:.0f} s)", result.metrics)
         print(f"  {result.protocol}")

@@ -14,7 +14,18 @@ from covary.data.source import Source, Split, held_out
 from covary.data.store import ImageStore
 from covary.errors import InputError
 
-__all__ = ["Batches", "Fit", "ImageStore", "Split", "features_folder", "load", "native_size", "normalization"]
+__all__ = [
+    "Batches",
+    "Fit",
+    "ImageStore",
+    "Split",
+    "cache_root",
+    "data_root",
+    "features_folder",
+    "load",
+    "native_size",
+    "normalization",
+]
 
 HOME = Path("~/.cache/covary")
 MAX_BAD = 0.05  # the share of images that may fail to decode
@@ -40,14 +51,14 @@ def load(
 
     Raises InputError where the SPEC cannot be read, has no image, or, with ``labelled``, no label.
     """
-    source = find(spec, split=split, size=fit.size, labelled=labelled, root=_root(root))
-    store = open_store(source, split=split, fit=fit, stores=_cache(cache) / "stores", max_bad=max_bad)
+    source = find(spec, split=split, size=fit.size, labelled=labelled, root=data_root(root))
+    store = open_store(source, split=split, fit=fit, stores=cache_root(cache) / "stores", max_bad=max_bad)
     return _chosen(store, source, labelled=labelled)
 
 
 def features_folder(cache: Path | None) -> Path:
     """Return where features of images are kept: ``features/`` beside the stores (``load``)."""
-    return _cache(cache) / "features"
+    return cache_root(cache) / "features"
 
 
 def native_size(spec: str, *, root: Path | None = None) -> int:
@@ -56,14 +67,16 @@ def native_size(spec: str, *, root: Path | None = None) -> int:
     That of a known set; else the median shorter side of the first 64 training images, at most 224.
     """
     known = SIZES.get(spec.partition(":")[0])
-    return known or shorter_side(find(spec, split="train", root=_root(root)), at_most=LARGEST)
+    return known or shorter_side(find(spec, split="train", root=data_root(root)), at_most=LARGEST)
 
 
-def _cache(cache: Path | None) -> Path:
+def cache_root(cache: Path | None) -> Path:
+    """Return where stores and other things computed once lie: ``cache``, else $COVARY_CACHE, else ~/.cache/covary."""
     return (cache or Path(os.environ.get("COVARY_CACHE") or HOME)).expanduser()
 
 
-def _root(root: Path | None) -> Path:
+def data_root(root: Path | None) -> Path:
+    """Return where known data sets lie or are downloaded to: ``root``, else $COVARY_DATA, else ~/.cache/covary/data."""
     return (root or Path(os.environ.get("COVARY_DATA") or HOME / "data")).expanduser()
 
 

@@ -1,6 +1,7 @@
 """Protocols that measure an encoder: one file each, features in, a small frozen result out; usable on any encoder."""
 
 from covary.evaluation.command import evaluate
+from covary.evaluation.detection import DetectionOptions
 from covary.evaluation.few_shot import FewShotOptions
 from covary.evaluation.knn import KnnOptions
 from covary.evaluation.linear import LinearOptions
@@ -8,4 +9,13 @@ from covary.evaluation.options import Options
 from covary.evaluation.result import Result
 from covary.evaluation.tasks import means
 
-__all__ = ["FewShotOptions", "KnnOptions", "LinearOptions", "Options", "Result", "evaluate", "means"]
+__all__ = [
+    "DetectionOptions",
+    "FewShotOptions",
+    "KnnOptions",
+    "LinearOptions",
+    "Options",
+    "Result",
+    "evaluate",
+    "means",
+]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from covary.dist import choose_device
+from covary.dist import choose_device, is_main
 from covary.errors import InputError
 from covary.evaluation.features import RGB
 from covary.evaluation.options import Options
@@ -57,9 +57,13 @@ def evaluate(
     root, cache: where data sets, and stores of images and features lie (``data.load``).
     seed:        of untrained weights and of whatever a task draws.
 
+    Processes that have met (``dist.processes``) train a detector together; whatever else there is each does alone, and
+    the first writes the files.
+
     Returns the results, all tasks of the first SPEC first.
     Raises InputError before any feature is computed: an unknown task, source, device or file that cannot be written;
     for a task that needs them, images without labels, with one class, or whose splits have different classes.
+    Interrupted: a signal asked for a stop while a detector was trained; the same call continues it.
     """
     specs = expand([data] if isinstance(data, str) else data)
     if not specs:
@@ -98,9 +102,9 @@ def evaluate(
     results = []
     for subject, name in work:
         results.append(_measure(subject, name))
-        if out is None and found.run is not None:
+        if out is None and found.run is not None and is_main():
             write(found.run.result_file(name, subject.data), results[-1:])
-    if out is not None:
+    if out is not None and is_main():
         write(Path(out), results)
     return results
 

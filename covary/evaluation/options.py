@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from covary.evaluation.detection.options import DetectionOptions
 from covary.evaluation.equivariance import EquivarianceOptions
 from covary.evaluation.few_shot import FewShotOptions
 from covary.evaluation.knn import KnnOptions
@@ -20,3 +21,4 @@ class Options:
     prediction: PredictionOptions = PredictionOptions()
     equivariance: EquivarianceOptions = EquivarianceOptions()
     sensitivity: SensitivityOptions = SensitivityOptions()
+    detection: DetectionOptions = DetectionOptions()

@@ -6,6 +6,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from covary.errors import InputError, did_you_mean
+from covary.evaluation.detection import check as check_detection
+from covary.evaluation.detection import has_boxes
+from covary.evaluation.detection.task import measure_detection
 from covary.evaluation.label_tasks import held_out, lacking, measure_few_shot, measure_knn, measure_linear
 from covary.evaluation.result import Measured, Result
 from covary.evaluation.subject import Subject
@@ -19,17 +22,21 @@ class Task:
 
     measure:  does it.
     needs:    what the images must have; tasks that need images alone use labels nowhere. Beyond labels: validation
-              images (``transfer.hold_out``), or enough test images for an episode (``few_shot.lacking``).
+              images (``transfer.hold_out``), or enough test images for an episode (``few_shot.lacking``). Those that
+              need boxes read images and boxes themselves.
     headline: the metrics that encoders are compared by, and whose mean over several sets means something; an option may
               leave some of them out.
     """
 
     measure: Callable[[Subject], Measured]
-    needs: Literal["images", "labels", "validation", "episodes"]
+    needs: Literal["images", "labels", "validation", "episodes", "boxes"]
     headline: tuple[str, ...]
 
     def check(self, subject: Subject) -> None:
         """Raise InputError, before any long work, where the images lack what is needed."""
+        if self.needs == "boxes":
+            check_detection(subject.source, subject.data, options=subject.options.detection, root=subject.root)
+            return
         _ = subject.train, subject.test
         if self.needs != "images":
             _ = subject.classes
@@ -40,6 +47,8 @@ class Task:
 
     def suits(self, subject: Subject) -> bool:
         """Whether ``all`` includes the task for these images."""
+        if self.needs == "boxes" or has_boxes(subject.data):
+            return self.needs == "boxes" and has_boxes(subject.data)
         if self.needs == "images":
             return True
         return subject.labelled and not (self.needs == "episodes" and lacking(subject))
@@ -90,5 +99,6 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         "sensitivity": Task(
             measure=measure_sensitivity, needs="images", headline=tuple(f"invariance.{name}" for name in CONDITIONS)
         ),
+        "detection": Task(measure=measure_detection, needs="boxes", headline=("ap", "ap50", "ap75")),
     }
 )
