@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from meter import extra_bytes, passport, seconds
+from covary.reproduction.meter import extra_bytes, passport, seconds
 from torch import Tensor
 
 from covary.nets import LinearHypernetwork

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from meter import memory, passport
+from covary.reproduction.meter import memory, passport
 from rows import SHOWN, run_of
 
 from covary.evaluation import evaluate
