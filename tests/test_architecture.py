@@ -32,15 +32,15 @@ PUBLIC = {
         "AUGMIX_OPERATIONS COLUMNS JITTER_ORDERS PRESETS TARGETS AugMix ColorJitter Crop GaussianBlur Labels Recipe "
         "Rotation Solarize TurnedView apply boxes make_views preset sample turned_view"
     ),
-    "covary.data": "Batches Fit ImageStore Split load native_size normalization",
-    "covary.evaluation": "KnnOptions LinearOptions Result evaluate",
+    "covary.data": "Batches Fit ImageStore Split features_folder load native_size normalization",
+    "covary.evaluation": "KnnOptions LinearOptions Options Result evaluate means",
     "covary.losses": (
         "TURNS barlow_twins covariance info_nce moco_v3 negative_cosine normalized_mse same_or_not squared_error turns "
         "variance vicreg"
     ),
     "covary.methods": (
-        "BASES BYOL ESSL METHODS SEN SIE STL AbstractConfig AbstractMethod AugSelf BarlowTwins Base EquiMod MoCo "
-        "SimCLR SimSiam VICReg load_method"
+        "BASES BYOL ESSL METHODS SEN SIE STL AbstractConfig AbstractMethod AugSelf BarlowTwins Base CodeMover EquiMod "
+        "LabelMover MoCo Mover Moves ReadsCodes SimCLR SimSiam VICReg load_method"
     ),
     "covary.nets": "LinearHypernetwork Teacher build_encoder convert_batchnorm load_weights mlp",
 }

@@ -1,6 +1,6 @@
 """``covary evaluate``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 import tyro
 
 from covary.cli.parse import parse
-from covary.evaluation import KnnOptions, LinearOptions, evaluate
+from covary.errors import InputError
+from covary.evaluation import Options as TaskOptions
+from covary.evaluation import evaluate
+from covary.evaluation.tasks import TASKS, means
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,10 +20,10 @@ class Options:
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Run folder, weights file (with --encoder), timm:NAME, torchvision:NAME, untrained:NAME or untrained:RUN."""
-    data: str
-    """Labelled images: shapes, cifar10, a folder with class folders, ... (as for pretrain)."""
+    data: tuple[str, ...]
+    """Images: shapes, cifar10, a folder with class folders, ... (as for pretrain), or several of these."""
     task: tuple[str, ...] = ("all",)
-    """knn, linear, several of them, or all."""
+    """One or several tasks, or all that the images suit."""
     out: Path | None = None
     """File for the results; by default results/TASK-DATA.json of a run folder, none for other sources."""
     encoder: str | None = None
@@ -33,8 +36,7 @@ class Options:
     """Beginnings of names in a weights file to leave out, such as fc."""
     image_size: int | None = None
     """Pixels; by default the source's own, else the images'."""
-    knn: KnnOptions = KnnOptions()
-    linear: LinearOptions = LinearOptions()
+    options: Annotated[TaskOptions, tyro.conf.arg(name="")] = TaskOptions()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes the GPU where there is one."""
     batch_size: int = 256
@@ -48,8 +50,15 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure an encoder and print one block a task; return the exit code."""
-    options = parse(Options, argv, prog="covary evaluate", description="Measure an encoder on labelled images.")
+    """Measure an encoder; print a block for each result, and for means over several sets; return the exit code."""
+    options = parse(
+        Options,
+        argv,
+        prog="covary evaluate",
+        description=f"Measure an encoder on images. Tasks: {', '.join(TASKS)}.",
+    )
+    if not options.data:  # the parser took the only word there was for SOURCE
+        raise InputError("SOURCE is missing; it comes first: covary evaluate SOURCE --data SPEC.")
     results = evaluate(
         options.source,
         data=options.data,
@@ -60,8 +69,7 @@ def main(argv: Sequence[str]) -> int:
         prefix=options.prefix,
         ignore=options.ignore,
         image_size=options.image_size,
-        knn=options.knn,
-        linear=options.linear,
+        options=options.options,
         device=options.device,
         batch_size=options.batch_size,
         root=options.root,
@@ -69,7 +77,20 @@ def main(argv: Sequence[str]) -> int:
         seed=options.seed,
     )
     for result in results:
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items() if value is not None)
-        print(f"{result.task:<8} {figures}  ({result.seconds:.0f} s)")
-        print(f"         {result.protocol}")
+        _print(f"{result.task}  {result.data}  ({result.seconds:.0f} s)", result.metrics)
+        print(f"  {result.protocol}")
+    for task, metrics in means(results).items():
+        _print(f"{task}  mean of {len(options.data)} sets", metrics)
     return 0
+
+
+def _print(title: str, metrics: Mapping[str, float]) -> None:
+    """Print a title, and a line for each group of metrics, those with the same name up to the last dot."""
+    print(title)
+    groups: dict[str, list[str]] = {}
+    for name, value in metrics.items():
+        group, _, last = name.rpartition(".")
+        groups.setdefault(group, []).append(f"{last} {value:.4g}")
+    width = max(map(len, groups), default=0)
+    for group, figures in groups.items():
+        print("  ".join(["", *([f"{group:<{width}}"] if width else []), *figures]))

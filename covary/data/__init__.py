@@ -14,7 +14,7 @@ from covary.data.source import Source, Split, held_out
 from covary.data.store import ImageStore
 from covary.errors import InputError
 
-__all__ = ["Batches", "Fit", "ImageStore", "Split", "load", "native_size", "normalization"]
+__all__ = ["Batches", "Fit", "ImageStore", "Split", "features_folder", "load", "native_size", "normalization"]
 
 HOME = Path("~/.cache/covary")
 MAX_BAD = 0.05  # the share of images that may fail to decode
@@ -40,10 +40,14 @@ def load(
 
     Raises InputError where the SPEC cannot be read, has no image, or, with ``labelled``, no label.
     """
-    cache = cache or Path(os.environ.get("COVARY_CACHE") or HOME)
     source = find(spec, split=split, size=fit.size, labelled=labelled, root=_root(root))
-    store = open_store(source, split=split, fit=fit, stores=cache.expanduser() / "stores", max_bad=max_bad)
+    store = open_store(source, split=split, fit=fit, stores=_cache(cache) / "stores", max_bad=max_bad)
     return _chosen(store, source, labelled=labelled)
+
+
+def features_folder(cache: Path | None) -> Path:
+    """Return where features of images are kept: ``features/`` beside the stores (``load``)."""
+    return _cache(cache) / "features"
 
 
 def native_size(spec: str, *, root: Path | None = None) -> int:
@@ -53,6 +57,10 @@ def native_size(spec: str, *, root: Path | None = None) -> int:
     """
     known = SIZES.get(spec.partition(":")[0])
     return known or shorter_side(find(spec, split="train", root=_root(root)), at_most=LARGEST)
+
+
+def _cache(cache: Path | None) -> Path:
+    return (cache or Path(os.environ.get("COVARY_CACHE") or HOME)).expanduser()
 
 
 def _root(root: Path | None) -> Path:

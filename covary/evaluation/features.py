@@ -1,15 +1,73 @@
-"""Features of the images of a store: encoder in evaluation mode, no gradient, no augmentation."""
+"""Features of images: encoder in evaluation mode, no gradient; kept on disk by what they are a function of."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from covary.augment import Recipe, apply
 from covary.data import ImageStore
 from covary.errors import InputError
+from covary.rundir import write_tensors
 
+FORMAT = 1  # raise it when features of the same weights and images change; older files are then not read
 RGB = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """An encoder, and how images are brought to it.
+
+    size: pixels, height and width. mean, std: of the channels, for values in [0, 1]. device: where the encoder works.
+    batch_size: images that it sees at once.
+    """
+
+    encoder: nn.Module
+    size: int
+    mean: RGB
+    std: RGB
+    device: torch.device
+    batch_size: int
+
+    def features(self, store: ImageStore, rows: Tensor | None = None) -> Tensor:
+        """Return the features of images of a store, float32 (n, D) on the CPU (see ``extract``)."""
+        return extract(
+            self.encoder,
+            store,
+            mean=self.mean,
+            std=self.std,
+            device=self.device,
+            batch_size=self.batch_size,
+            rows=rows,
+        )
+
+    @torch.no_grad()
+    def views(self, store: ImageStore, rows: Tensor, params: Tensor, recipe: Recipe) -> Tensor:
+        """Return the features of views of images of a store, float32 (v, n, D) on the CPU.
+
+        rows: int64 (n,). params: float32 (v, n, P), how each view is made (``augment.apply``).
+        """
+        count, parts = len(params), []
+        with evaluating(self.encoder, self.device):
+            for places in torch.arange(len(rows)).split(max(1, self.batch_size // count)):
+                images, sizes = store.images(rows[places])
+                views = apply(images.to(self.device), params[:, places], recipe, sizes=sizes)
+                few = views.flatten(0, 1).split(self.batch_size)
+                features = torch.cat([encode(self.encoder, part).float().cpu() for part in few])
+                parts.append(features.unflatten(0, (count, len(places))))
+        return torch.cat(parts, dim=1)
+
+    @property
+    def says_images(self) -> str:
+        """The words of a protocol line about the images."""
+        mean, std = ("/".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        return f"images at {self.size} px (shorter side, bicubic; centre crop), mean {mean}, std {std}"
 
 
 @torch.no_grad()
@@ -34,14 +92,41 @@ def extract(
     chosen = torch.arange(len(store)) if rows is None else rows
     shift, scale = (torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))
     parts = []
-    with _evaluating(encoder, device):
+    with evaluating(encoder, device):
         for batch in chosen.split(batch_size):
             images, _ = store.images(batch)
-            parts.append(_forward(encoder, (images.to(device).float() / 255 - shift) / scale).float().cpu())
+            parts.append(encode(encoder, (images.to(device).float() / 255 - shift) / scale).float().cpu())
     return torch.cat(parts)
 
 
-def _forward(encoder: nn.Module, images: Tensor) -> Tensor:
+def kept(folder: Path, key: object, compute: Callable[[], Tensor]) -> Tensor:
+    """Return a tensor from the file of ``key`` in a folder; compute it and write the file where there is none.
+
+    key: everything that the tensor is a function of; its ``repr`` names the file. A damaged file is written anew.
+    """
+    file = folder / f"{hashlib.blake2b(repr((key, FORMAT)).encode(), digest_size=16).hexdigest()}.safetensors"
+    if file.is_file():
+        with suppress(OSError, safetensors.SafetensorError, KeyError):
+            return safetensors.torch.load_file(file)["features"]
+    features = compute()
+    write_tensors(file, {"features": features})
+    return features
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Return a SHA-256 of a network: its layers as printed, and name, type, shape and bytes of every tensor."""
+    digest = hashlib.sha256(repr(module).encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def encode(encoder: nn.Module, images: Tensor) -> Tensor:
+    """Return what an encoder gives for normalised images (b, 3, s, s): features (b, D).
+
+    Raises InputError: the encoder fails on such images, or does not return (b, D).
+    """
     try:
         features = encoder(images)
     except (RuntimeError, ValueError, AssertionError) as error:  # networks refuse a size in any of these ways
@@ -59,7 +144,7 @@ def _forward(encoder: nn.Module, images: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(encoder: nn.Module, device: torch.device) -> Iterator[None]:
+def evaluating(encoder: nn.Module, device: torch.device) -> Iterator[None]:
     """Hold an encoder in evaluation mode on a device; put modes and device back."""
     modes = [(module, module.training) for module in encoder.modules()]
     home = next((tensor.device for tensor in encoder.parameters()), device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from torch import nn
 
 from covary import config
 from covary.errors import InputError, did_you_mean
-from covary.evaluation.features import RGB
+from covary.evaluation.features import RGB, fingerprint
 from covary.evaluation.pretrained import architecture, from_timm, from_torchvision
-from covary.evaluation.weights import load_file
+from covary.evaluation.weights import load_file, read
 from covary.keyed import derive
+from covary.methods import AbstractMethod
+from covary.nets import load_weights
 from covary.nets.resnet import Stem
+from covary.run import run_from_json
 from covary.rundir import RunDir
 
 SCHEMES = ("timm", "torchvision", "untrained")
@@ -28,6 +32,7 @@ class Source:
     encoder:    images (b, 3, s, s) to features (b, D).
     image_size, mean, std: those it was trained with; None where the source does not say.
     run:        the run folder that its results belong to; None elsewhere.
+    transient:  a module of a Python program, of which the layers as printed need not say all.
     """
 
     name: str
@@ -36,6 +41,28 @@ class Source:
     mean: RGB | None = None
     std: RGB | None = None
     run: RunDir | None = None
+    transient: bool = False
+
+    @cached_property
+    def weights(self) -> str:
+        """SHA-256 of the encoder's layers and weights (``features.fingerprint``)."""
+        return fingerprint(self.encoder)
+
+    @cached_property
+    def method(self) -> AbstractMethod | None:
+        """The whole trained method of a run, in evaluation mode on the CPU; None for other sources.
+
+        Raises InputError: the method's file is missing or damaged, or its class is not known here.
+        """
+        if self.run is None or (content := self.run.read_run()) is None:
+            return None
+        run = run_from_json(content["run"])
+        if not self.run.method_file.is_file():
+            raise InputError(f"The run {self.run.path} has no {self.run.method_file.name}; restore it, or train again.")
+        with torch.random.fork_rng(devices=[]):  # its initial weights, which are replaced
+            method = run.build_method().eval()
+        load_weights(method, read(self.run.method_file), source=str(self.run.method_file))
+        return method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +105,7 @@ def resolve(
     options = {"encoder": encoder, "stem": stem, "prefix": prefix, "ignore": ignore}
     if isinstance(source, nn.Module):
         _refuse(options, "a module")
-        return Source(name=type(source).__name__, encoder=source)
+        return Source(name=type(source).__name__, encoder=source, transient=True)
     scheme, _, rest = str(source).partition(":")
     if scheme == "untrained":
         return _untrained(str(source), rest, options, seed=seed)

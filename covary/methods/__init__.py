@@ -8,6 +8,7 @@ from covary.methods.byol import BYOL
 from covary.methods.equimod import EquiMod
 from covary.methods.essl import ESSL
 from covary.methods.moco import MoCo
+from covary.methods.mover import CodeMover, LabelMover, Mover, Moves, ReadsCodes
 from covary.methods.own import load_method
 from covary.methods.sen import SEN
 from covary.methods.sie import SIE
@@ -35,8 +36,13 @@ __all__ = [
     "AugSelf",
     "BarlowTwins",
     "Base",
+    "CodeMover",
     "EquiMod",
+    "LabelMover",
     "MoCo",
+    "Mover",
+    "Moves",
+    "ReadsCodes",
     "SimCLR",
     "SimSiam",
     "VICReg",

@@ -17,7 +17,12 @@ from covary.types import Views
 
 
 class Dissimilarity(ABC, nn.Module):
-    """How far two aligned sets of rows are apart, through heads of its own: a base on one kind of rows."""
+    """How far two aligned sets of rows are apart, through heads of its own: a base on one kind of rows.
+
+    projector: rows (n, width) to the embedding (n, d).
+    """
+
+    projector: nn.Module
 
     @abstractmethod
     def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:

@@ -16,6 +16,7 @@ from covary.losses import info_nce
 from covary.methods.abstract import AbstractConfig, check_views, encode, refuse_unread, require, weighted
 from covary.methods.base import Base, BasedMethod, Rows, default_hidden, with_temperature
 from covary.methods.moved import moved_by_label
+from covary.methods.mover import LabelMover, Mover, Moves, same
 from covary.methods.simclr import SimCLR
 from covary.nets import LinearHypernetwork, mlp
 from covary.types import Views
@@ -58,7 +59,7 @@ class EquiMod(AbstractConfig):
         return EquiModMethod(self, encoder, features, recipe)
 
 
-class EquiModMethod(BasedMethod):
+class EquiModMethod(BasedMethod, Moves):
     """EquiMod.
 
     With features y_v = f(x_v), the relative label l from view 1 to view 2 (``augment.Labels``), the linear
@@ -108,6 +109,13 @@ class EquiModMethod(BasedMethod):
             temperature = self.config.temperature_equi or CONCAT_TEMPERATURE
             terms["equi"] = info_nce(found.flatten(0, 1), moved.flatten(0, 1), temperature=temperature)
         return weighted(terms, self.weights, features=y[0])
+
+    def mover(self) -> Mover:
+        """Return the hypernetwork on features, or concat's layer on embeddings."""
+        if self.concat is not None:
+            return LabelMover(start=self.concat.projector, move=self.concat, embed=same, labels=self.labels)
+        embed = self.get_submodule("heads.equi.projector")
+        return LabelMover(start=same, move=self.get_submodule("hypernetwork"), embed=embed, labels=self.labels)
 
 
 class Concat(nn.Module):

@@ -15,6 +15,7 @@ from covary.augment import Labels, Recipe
 from covary.methods.abstract import AbstractConfig, check_views, encode, weighted
 from covary.methods.base import Base, BasedMethod, Rows
 from covary.methods.moved import moved_by_label
+from covary.methods.mover import LabelMover, Mover, Moves, same
 from covary.methods.simclr import SimCLR
 from covary.nets import LinearHypernetwork
 from covary.types import Views
@@ -37,7 +38,7 @@ class SEN(AbstractConfig):
         return SENMethod(self, encoder, features, recipe)
 
 
-class SENMethod(BasedMethod):
+class SENMethod(BasedMethod, Moves):
     """SEN.
 
     With features y_v = f(x_v), the relative label l from view 1 to view 2 (``augment.Labels``), the linear
@@ -69,3 +70,8 @@ class SENMethod(BasedMethod):
         check_views(views, method="SEN", needs=self.config.needs)
         terms, y = self.compare(views)
         return weighted(terms, self.weights, features=y[0])
+
+    def mover(self) -> Mover:
+        """Return the hypernetwork on features."""
+        embed = self.get_submodule("heads.equi.projector")
+        return LabelMover(start=same, move=self.get_submodule("hypernetwork"), embed=embed, labels=self.labels)

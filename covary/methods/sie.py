@@ -25,6 +25,7 @@ from covary.methods.abstract import (
 )
 from covary.methods.base import Base, BasedMethod, Rows
 from covary.methods.moved import moved_by_label
+from covary.methods.mover import LabelMover, Mover, Moves, same
 from covary.methods.simclr import SimCLR
 from covary.nets import LinearHypernetwork, mlp
 from covary.types import Views
@@ -82,7 +83,7 @@ class SIE(AbstractConfig):
         return kind(self, encoder, features, recipe)
 
 
-class SIEMethod(BasedMethod):
+class SIEMethod(BasedMethod, Moves):
     """SIE on a base.
 
     With features y_v = [y_v^inv; y_v^eq] of the views v = 1, 2, the relative label l from view 1 to view 2
@@ -119,8 +120,16 @@ class SIEMethod(BasedMethod):
         terms, y = self.compare(views)
         return weighted(terms, self.weights, features=y[0])
 
+    def mover(self) -> Mover:
+        """Return the hypernetwork on the part of the features that moves."""
+        embed = self.get_submodule("heads.equi.projector")
+        return LabelMover(start=self._moving, move=self.get_submodule("hypernetwork"), embed=embed, labels=self.labels)
 
-class OriginalSIEMethod(AbstractMethod):
+    def _moving(self, features: Tensor) -> Tensor:
+        return features.split(self.widths, dim=1)[1]
+
+
+class OriginalSIEMethod(AbstractMethod, Moves):
     """SIE as its authors train it.
 
     With embeddings z_v^inv = g_inv(y_v^inv), z_v^eq = g_eq(y_v^eq), Z_v = [z_v^inv; z_v^eq], the moved embeddings
@@ -168,6 +177,13 @@ class OriginalSIEMethod(AbstractMethod):
             "covariance": covariance(whole[0]) + covariance(whole[1]),
         }
         return weighted(terms, self.weights, features=y[0])
+
+    def mover(self) -> Mover:
+        """Return the hypernetwork on the embedding of the part of the features that moves."""
+        return LabelMover(start=self._moving, move=self.hypernetwork, embed=same, labels=self.labels)
+
+    def _moving(self, features: Tensor) -> Tensor:
+        return self.projector_equi(features.split(self.widths, dim=1)[1])
 
 
 def split(width: int, share: float) -> list[int]:

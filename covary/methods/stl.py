@@ -5,8 +5,9 @@ Yu, Choi, Lee, Hong, Kim: Self-supervised Transformation Learning for Equivarian
 ``official_code``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from covary.augment import Recipe
 from covary.errors import InputError
 from covary.methods.abstract import AbstractConfig, check_views, encode, refuse_unread, require, weighted
 from covary.methods.base import Base, BasedMethod, Rows, with_temperature
+from covary.methods.mover import CodeMover, Mover, Moves, ReadsCodes, same
 from covary.methods.simclr import SimCLR
 from covary.nets import LinearHypernetwork, mlp
 from covary.types import Views
@@ -87,7 +89,7 @@ class STL(AbstractConfig):
         return STLMethod(self, encoder, features)
 
 
-class STLMethod(BasedMethod):
+class STLMethod(BasedMethod, Moves, ReadsCodes):
     """STL.
 
     With features y_v = f(x_v) of the views v = 1, 2 of an image, codes of the way from one view to the
@@ -135,7 +137,7 @@ class STLMethod(BasedMethod):
         sides = {"inv": (y[:1], y[1:])}
         if "transformation_encoder" in networks:
             f_t, (y1, y2) = networks["transformation_encoder"], y
-            codes = torch.stack([f_t(torch.cat([y1, y2], dim=1)), f_t(torch.cat([y2, y1], dim=1))])
+            codes = torch.stack([read(f_t, y1, y2), read(f_t, y2, y1)])
             sides["trans"] = (codes[:, 0::2].flatten(0, 1)[None], codes[:, 1::2].flatten(0, 1)[None])
             if "hypernetwork" in networks:
                 forth, back = codes
@@ -149,6 +151,25 @@ class STLMethod(BasedMethod):
         check_views(views, method="STL", needs=self.config.needs)
         terms, y = self.compare(views)
         return weighted(terms, self.weights, features=y[0])
+
+    def reader(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Return the transformation encoder, None where no loss needs it."""
+        if not self.weights.keys() & {"equi", "trans"}:
+            return None
+        return partial(read, self.get_submodule("transformation_encoder"))
+
+    def mover(self) -> Mover | None:
+        """Return the hypernetwork on features, None without the equivariance loss."""
+        code = self.reader()
+        if code is None or "equi" not in self.weights:
+            return None
+        embed = self.get_submodule("heads.equi.projector")
+        return CodeMover(start=same, move=self.get_submodule("hypernetwork"), embed=embed, code=code)
+
+
+def read(transformation_encoder: nn.Module, before: Tensor, after: Tensor) -> Tensor:
+    """Return the codes (n, K) of what leads from features (n, D) to features (n, D)."""
+    return transformation_encoder(torch.cat([before, after], dim=1))
 
 
 def of_partner(rows: Tensor) -> Tensor:
