@@ -102,20 +102,18 @@ def deviations(planned: Sequence[Planned]) -> list[str]:
 
     A line that does not hold for all rows begins with the names of those for which it does.
     """
-    rows = list(dict.fromkeys(each.row for each in planned))
+    rows = {each.row for each in planned}
     holders: dict[str, list[str]] = {}
     for each in planned:
         for line in config.differences(config.to_json(each.paper), config.to_json(each.run)):
             holders.setdefault(line, []).append(each.row)
     return [
-        line if set(held) == set(rows) else f"{', '.join(dict.fromkeys(held))}: {line}" for line, held in holders.items()
+        line if set(held) == rows else f"{', '.join(dict.fromkeys(held))}: {line}" for line, held in holders.items()
     ]
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:
     known = tuple(names)
     if name not in known:
-        raise InputError(
-            f"{what} '{name}' is unknown; expected one of {', '.join(known)}.{did_you_mean(name, known)}"
-        )
+        raise InputError(f"{what} '{name}' is unknown; expected one of {', '.join(known)}.{did_you_mean(name, known)}")
     return name

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from types import MappingProxyType
+from typing import Literal
 
 from covary.recipes import ABLATIONS, BASE_MODELS, NINE, TARGET_SETS
 from covary.reproduction.paper import CONDITIONS, SETS
@@ -32,7 +33,7 @@ class Column:
     paper:   the paper's column of this meaning.
     percent: whether the measurements are fractions, shown as percent like the paper's.
     digits:  decimals of ours.
-    best:    "high", "low", or None where neither is better.
+    best:    which end is.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Column:
     paper: str | None
     percent: bool = False
     digits: int = 3
-    best: str | None = "high"
+    best: Literal["high", "low"] = "high"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +161,7 @@ def _in_domain(images: Images) -> tuple[Column, ...]:
 
 def _out_domain(images: Images) -> tuple[Column, ...]:
     each = tuple(
-        Column(
-            name=name, measured=(_accuracy(spec),), paper=spec if spec in SETS else None, percent=True, digits=2
-        )
+        Column(name=name, measured=(_accuracy(spec),), paper=spec if spec in SETS else None, percent=True, digits=2)
         for spec, name in set_names(images.out_domain).items()
     )
     return (*each, *_out_domain_mean(images))
