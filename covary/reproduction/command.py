@@ -104,7 +104,7 @@ def reproduce(
         table=table,
         title=chosen.title,
         scale=scale,
-        facts=facts_of(planned, measured, place=place),
+        facts=facts_of(chosen, planned, measured, place=place),
         columns=columns,
         lines=lines,
         order=order,

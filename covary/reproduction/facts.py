@@ -15,20 +15,22 @@ from covary.run import environment
 from covary.rundir import RunDir
 
 OUT_DOMAIN = ("out-domain", "out-domain mean")
-MACHINE = ("device_name", "device", "threads", "covary", "torch", "torchvision", "numpy", "python")
+PACKAGES = ("covary", "torch", "torchvision", "numpy", "python")
 
 
-def facts_of(planned: Sequence[Planned], measured: Sequence[Measured], *, place: Place) -> dict[str, str]:
+def facts_of(table: Table, planned: Sequence[Planned], measured: Sequence[Measured], *, place: Place) -> dict[str, str]:
     """Return what the numbers come from, as the runs themselves say; values of several runs are listed."""
-    trained = [(each, saved) for each in planned if (saved := RunDir(each.folder).read_run()) is not None]
+    folders = [] if "cost" in table.columns else [(each, RunDir(each.folder)) for each in planned]
+    trained = [(each, saved) for each, folder in folders if (saved := folder.read_run()) is not None]
     machines = [saved["environment"] for _, saved in trained] or [environment(place.device)]
     results = [result for each in measured for result in each.results.values()]
-    runs = [each.run for each in planned]
+    runs = [each.run.resolved(place.device) for each in planned]
     facts = {
         "encoder": _listed(f"{run.encoder}, stem {run.stem}" for run in runs),
         "image size": _listed(f"{run.augment.size} px" for run in runs),
         "batch size": _listed(run.batch_size for run in runs),
-        "machine": _listed(", ".join(f"{name} {machine[name]}" for name in MACHINE) for machine in machines),
+        "machine": _listed(f"{m['device']} ({m['device_name']}), {m['threads']} threads" for m in machines),
+        "versions": _listed(", ".join(f"{name} {m[name]}" for name in PACKAGES) for m in machines),
         "commit": _listed([*(machine["commit"] for machine in machines), *(result.commit for result in results)]),
         "measuring": _minutes(result.seconds for result in results),
     }

@@ -89,7 +89,7 @@ def markdown(report: Report) -> str:
         *map(_pipes, rows),
     ]
     parts = [
-        f"# {_heading(report)}",
+        f"# {_plain(_heading(report))}",
         "\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in report.facts.items()),
         "\n".join(table),
         *(
@@ -176,7 +176,7 @@ def _escaped(lines: Sequence[GridLine]) -> list[GridLine]:
 
 def _plain(text: str) -> str:
     """Return a text as Markdown that shows it as it is, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<|#~&])", r"\\\1", " ".join(text.split()))
 
 
 def _pipes(cells: Sequence[str]) -> str:

@@ -67,7 +67,8 @@ def lines_of(measured: Sequence[Measured], columns: Sequence[Column], paper: Num
         lines += _ours(row, [each for each in measured if each.row == row], columns)
         printed = {c.name: paper[row][c.paper] for c in columns if c.paper is not None and c.paper in paper[row]}
         lines.append(Line(row=row, whose=PAPER, numbers=printed))
-    lines += _ours(UNTRAINED, [each for each in measured if each.row == UNTRAINED], columns)
+    if untrained := [each for each in measured if each.row == UNTRAINED]:
+        lines += _ours(UNTRAINED, untrained, columns)
     chance = {column.name: number for column in columns if (number := _chance(measured, column)) is not None}
     return (*lines, Line(row=CHANCE, whose=OURS, numbers=chance)) if chance else tuple(lines)
 
@@ -108,22 +109,25 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _ours(row: str, measured: Sequence[Measured], columns: Sequence[Column]) -> list[Line]:
     lines = []
     for prefix, whose in PROBES.items():
-        numbers = {c.name: number for c in columns if (number := _number(measured, c, prefix)) is not None}
-        if numbers:
+        shown = [c for c in columns if not (prefix or c.optional) or _has(measured, c, prefix)]
+        if shown:
+            numbers = {column.name: _number(measured, column, prefix) for column in shown}
             lines.append(Line(row=row, whose=whose, numbers=numbers))
     return lines
 
 
-def _number(measured: Sequence[Measured], column: Column, prefix: str) -> Number | None:
-    """Return the mean over seeds of a column, itself the mean of its measurements; None where one is not there."""
-    seeds = []
-    for each in measured:
-        values = [each.results[m.task, m.data].metrics.get(prefix + m.metric) for m in column.measured]
-        known = [value for value in values if value is not None]
-        if len(known) < len(values):
-            return None
-        seeds.append(statistics.fmean(known))
-    return _over_seeds(seeds, column) if seeds else None
+def _has(measured: Sequence[Measured], column: Column, prefix: str) -> bool:
+    """Return whether every encoder has all measurements of a column under a prefix."""
+    return all(prefix + m.metric in each.results[m.task, m.data].metrics for each in measured for m in column.measured)
+
+
+def _number(measured: Sequence[Measured], column: Column, prefix: str) -> Number:
+    """Return the mean over seeds of a column, itself the mean of its measurements."""
+    seeds = [
+        statistics.fmean(each.results[m.task, m.data].metrics[prefix + m.metric] for m in column.measured)
+        for each in measured
+    ]
+    return _over_seeds(seeds, column)
 
 
 def _chance(measured: Sequence[Measured], column: Column) -> Number | None:

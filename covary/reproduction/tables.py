@@ -29,11 +29,12 @@ class Measurement:
 class Column:
     """A column: the mean of its measurements, most often of a single one.
 
-    name:    its heading.
-    paper:   the paper's column of this meaning.
-    percent: whether the measurements are fractions, shown as percent like the paper's.
-    digits:  decimals of ours.
-    best:    which end is.
+    name:     its heading.
+    paper:    the paper's column of this meaning.
+    percent:  whether the measurements are fractions, shown as percent like the paper's.
+    digits:   decimals of ours.
+    best:     which end is.
+    optional: not every machine can tell it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Column:
     percent: bool = False
     digits: int = 3
     best: Literal["high", "low"] = "high"
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +240,7 @@ def _cost(images: Images) -> tuple[Column, ...]:
             paper=metric if metric in ("seconds", "ratio") else None,
             digits=digits,
             best="low",
+            optional=metric == "peak_megabytes",
         )
         for name, metric, digits in (
             ("seconds", "seconds", 4),
