@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from covary.errors import MissingData
 from covary.evaluation import Options
@@ -55,8 +54,10 @@ def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
     Raises InputError: images that a task cannot be done with, or the training images are missing.
     """
     fingerprints, missing = {}, {}
+    with torch.device("meta"):  # no weights: nothing is encoded
+        encoder = run.resolved(place.device).build_method().encoder
     blind = Source(
-        name="images", encoder=nn.Identity(), image_size=run.augment.size, mean=run.augment.mean, std=run.augment.std
+        name="untrained", encoder=encoder, image_size=run.augment.size, mean=run.augment.mean, std=run.augment.std
     )
     for task, data in work:
         subject = Subject(
@@ -82,7 +83,8 @@ def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
 
 
 def _content(task: str, subject: Subject) -> str:
-    if TASKS[task].needs not in ("images", "labels"):
+    """Return what tells images from others of the same SPEC; those with boxes are told by their SPEC alone."""
+    if TASKS[task].needs == "boxes":
         return subject.data
     return f"{subject.train.fingerprint} {subject.test.fingerprint}"
 
