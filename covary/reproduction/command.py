@@ -16,7 +16,8 @@ from covary.reproduction.paper import PAPER
 from covary.reproduction.plan import choose_rows, choose_scale, choose_seeds, choose_table, plan
 from covary.reproduction.render import markdown, page
 from covary.reproduction.report import Report, lines_of, order_of
-from covary.reproduction.stages import Checked, Place, Say, check_images, train_missing, work_of
+from covary.reproduction.scales import Scale
+from covary.reproduction.stages import Checked, Place, Say, check_images, train_all, unfinished, work_of
 from covary.reproduction.tables import TABLES, Images, Table, columns_of
 from covary.rundir import write_atomic
 
@@ -79,23 +80,17 @@ def reproduce(
         options=options,
         say=say,
     )
-    images = Images(
-        in_domain=planned[0].run.data,
-        out_domain=tuple(dict.fromkeys(at.out_domain if sets is None else sets)),
-        detection=detection or at.detection,
-    )
-    if "detection" in chosen.columns and images.detection is None:
-        raise InputError(
-            f"{table} at scale {scale} needs images with boxes; name a folder in VOC layout with --detection FOLDER."
-        )
+    images = _images(chosen, at, data=planned[0].run.data, sets=sets, detection=detection)
     if "cost" in chosen.columns:
         (reference,) = plan(chosen, at, rows=[REFERENCE], seeds=1, data=None, epochs=None, out=out)
         checked = Checked(fingerprints={}, missing={})
         measured = time_missing(planned, reference=reference, scale=at, out=out, place=place)
     else:
+        left = unfinished(planned, place=place)
         checked = check_images(work_of(columns_of(chosen, images)), run=planned[0].run, place=place)
         images = _at_hand(images, checked)
-        train_missing(planned, place=place)
+        say(f"train  {len(planned) - len(left)} of {len(planned)} runs are there")
+        train_all(left, place=place)
         measured = measure_missing(planned, work_of(columns_of(chosen, images)), checked=checked, place=place)
     columns = columns_of(chosen, images)
     lines = lines_of(measured, columns, PAPER[table])
@@ -116,6 +111,23 @@ def reproduce(
     write_atomic(out / f"{table}.md", markdown(report))
     write_atomic(out / f"{table}.html", page(report))
     return report
+
+
+def _images(table: Table, scale: Scale, *, data: str, sets: Sequence[str] | None, detection: str | None) -> Images:
+    """Return the SPECs that a table measures on; raise InputError where one is not said and the scale has none."""
+    found = Images(
+        in_domain=data,
+        out_domain=tuple(dict.fromkeys(scale.out_domain if sets is None else sets)),
+        detection=detection or scale.detection,
+    )
+    if not found.out_domain:
+        raise InputError("sets is empty; name one or more sets of images, or leave it out.")
+    if "detection" in table.columns and found.detection is None:
+        raise InputError(
+            "Object detection at this scale needs images with boxes; name a folder in VOC layout with "
+            "--detection FOLDER."
+        )
+    return found
 
 
 def _at_hand(images: Images, checked: Checked) -> Images:

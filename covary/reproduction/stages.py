@@ -89,18 +89,25 @@ def _content(task: str, subject: Subject) -> str:
     return f"{subject.train.fingerprint} {subject.test.fingerprint}"
 
 
-def train_missing(planned: Sequence[Planned], *, place: Place) -> None:
-    """Train every run that is not finished; continue those that were begun.
+def unfinished(planned: Sequence[Planned], *, place: Place) -> list[Planned]:
+    """Return the runs that are still to be trained or continued.
 
-    Raises InputError, before any is trained: a folder holds another run. Else see ``training.train``.
+    Raises InputError: a folder holds another run.
     """
     left = []
     for each in planned:
         folder = RunDir(each.folder)
         saved = check_same_run(each.run.resolved(place.device), folder)
-        if saved is None or not folder.method_file.is_file():
+        if saved is None or not (folder.encoder_file.is_file() and folder.method_file.is_file()):
             left.append(each)
-    place.say(f"train  {len(planned) - len(left)} of {len(planned)} runs are there")
+    return left
+
+
+def train_all(planned: Sequence[Planned], *, place: Place) -> None:
+    """Train runs one after the other, each to its end.
+
+    Raises InputError, TrainingError, Interrupted: see ``training.train``.
+    """
     session = Session(
         device="cuda" if place.device.type == "cuda" else "cpu",
         root=place.root,
@@ -108,6 +115,6 @@ def train_missing(planned: Sequence[Planned], *, place: Place) -> None:
         knn_epochs=-1,
         tracking=TrackingConfig(progress=sys.stderr.isatty()),
     )
-    for number, each in enumerate(left, start=1):
-        place.say(f"train  {number}/{len(left)}  {each.row}, seed {each.seed}, into {each.folder}")
+    for number, each in enumerate(planned, start=1):
+        place.say(f"train  {number}/{len(planned)}  {each.row}, seed {each.seed}, into {each.folder}")
         train(each.run, each.folder, session)

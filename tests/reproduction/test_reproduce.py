@@ -251,10 +251,8 @@ def test_the_cost_of_a_step_is_measured_once_against_simclr(tmp_path: Path, monk
         (["table5", "--sets", "cifar10"], "table5 has no use for sets; leave it out."),
         (["table2", "--detection", "voc"], "table2 has no use for detection; leave it out."),
         (["table1", "--epochs", "3"], "table1 has no use for epochs; leave it out."),
-        (
-            ["table4"],
-            "table4 at scale demo needs images with boxes; name a folder in VOC layout with --detection FOLDER.",
-        ),
+        (["table4"], "Object detection at this scale needs images with boxes; name a * with --detection FOLDER."),
+        (["table2", "--sets"], "sets is empty; name one or more sets of images, or leave it out."),
         (["table3", "--data", "cifr10"], "the data 'cifr10' is neither a folder nor a known name; *"),
         (["table2", "--sets", "cifr10"], "the data 'cifr10' is neither a folder nor a known name; *"),
     ],
