@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from covary.cli.parse import parse
+from covary.cli.parse import parse, peek
 from covary.evaluation import Options as TaskOptions
 from covary.reproduction import SCALES, TABLES, reproduce
+from covary.reproduction.plan import choose_scale
 from covary.reproduction.render import markdown
 
 
@@ -47,11 +48,13 @@ class Options:
 
 def main(argv: Sequence[str]) -> int:
     """Make a table, tell each stage in a line, print the table; return the exit code."""
+    scale = peek(argv, "--scale") or "demo"
     options = parse(
         Options,
         argv,
         prog="covary reproduce",
         description=f"Make a table of the paper again. Tables: {', '.join(TABLES)}. Scales: {', '.join(SCALES)}.",
+        default=Options(table=tyro.MISSING, out=tyro.MISSING, scale=scale, options=choose_scale(scale).options),
     )
     report = reproduce(
         options.table,

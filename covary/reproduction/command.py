@@ -33,7 +33,7 @@ def reproduce(
     rows: Sequence[str] | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
-    options: Options = Options(),
+    options: Options | None = None,
     device: str = "auto",
     root: str | Path | None = None,
     cache: str | Path | None = None,
@@ -52,7 +52,7 @@ def reproduce(
     rows:      some of the table's rows; None takes all.
     seeds:     how many; None takes the paper's number, at scale demo one.
     epochs:    None takes the setting's.
-    options:   of the tasks.
+    options:   of the tasks; None takes the scale's.
     device, root, cache: as for ``evaluate``.
     say:       is told of each stage in a line.
 
@@ -77,7 +77,7 @@ def reproduce(
         device=dist.choose_device(device),
         root=None if root is None else Path(root),
         cache=None if cache is None else Path(cache),
-        options=options,
+        options=options or at.options,
         say=say,
     )
     images = _images(chosen, at, data=planned[0].run.data, sets=sets, detection=detection)

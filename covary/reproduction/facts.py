@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from covary import config
-from covary.evaluation import Options
 from covary.reproduction.measuring import Measured
 from covary.reproduction.paper import SETS
 from covary.reproduction.plan import Planned, deviations
-from covary.reproduction.scales import PAPER_STEPS, Scale
+from covary.reproduction.scales import PAPER_STEPS, SCALES, Scale
 from covary.reproduction.stages import Checked, Place
 from covary.reproduction.tables import Images, Table
 from covary.run import environment
@@ -68,7 +67,7 @@ def differences_of(
     if set(table.columns) & set(OUT_DOMAIN) and images.out_domain != SETS:
         lines.append(f"sets: {', '.join(SETS)} -> {', '.join(images.out_domain)}")
     lines += [f"left out, {data}: {why}" for (_, data), why in checked.missing.items()]
-    lines += config.differences(config.to_json(Options()), config.to_json(place.options))
+    lines += config.differences(config.to_json(SCALES["paper"].options), config.to_json(place.options))
     if "cost" in table.columns:
         lines.append("device: NVIDIA RTX 3090 -> see machine; update of the weights: not timed -> timed")
         if scale.steps != PAPER_STEPS:

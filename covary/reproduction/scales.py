@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from covary.evaluation import Options
 from covary.reproduction.paper import SETS
 
 
@@ -16,6 +17,7 @@ class Scale:
     seeds:      at most so many, where the paper has several.
     detection:  the SPEC of images with boxes; None where the user must name one.
     steps, warmup: of the steps that table 1 times.
+    options:    of the tasks.
     """
 
     settings: Mapping[str, str]
@@ -24,6 +26,7 @@ class Scale:
     detection: str | None
     steps: int
     warmup: int
+    options: Options = Options()
 
 
 PAPER_STEPS = 1000
