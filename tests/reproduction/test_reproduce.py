@@ -1,13 +1,16 @@
 """Tables end to end on runs of seconds: what is trained and measured once, resumed, refused and written."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny import small
 
 import covary.evaluation.command
@@ -17,6 +20,7 @@ import covary.reproduction.measuring
 import covary.reproduction.stages
 from covary.cli import main
 from covary.errors import InputError, MissingData
+from covary.evaluation import LinearOptions, Options
 from covary.evaluation.subject import Subject
 from covary.evaluation.tasks import Measured, Task
 from covary.reproduction import PAPER, Number, Report, reproduce
@@ -137,15 +141,34 @@ def test_what_is_there_is_neither_trained_nor_measured_again_and_other_tables_sh
     assert value.seeds[0] == numbers(first, "stl")["in-domain"].value
 
 
-def test_results_of_other_options_images_or_weights_are_measured_anew(tmp_path: Path, measured: Counter[str]) -> None:
-    make("table3", tmp_path, rows=["stl"])
-    assert measured.total() == 2
-    options = covary.evaluation.Options(linear=covary.evaluation.LinearOptions(penalties=3))
-    report = make("table3", tmp_path, rows=["stl"], options=options)
-    assert measured.total() == 4
+def test_results_of_other_options_weights_or_images_are_measured_anew(tmp_path: Path, measured: Counter[str]) -> None:
+    photographs = tmp_path / "photographs"
+    draw = np.random.default_rng(0)
+    for index in range(20):
+        file = photographs / f"class{index % 2}" / f"{index}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file)
+    given: dict[str, Any] = {"rows": ["simclr", "stl"], "sets": [str(photographs)]}
+    make("table2", tmp_path, **given)
+    make("table2", tmp_path, **given)
+    assert measured.total() == 3
+
+    options = Options(linear=LinearOptions(penalties=3))
+    report = make("table2", tmp_path, **given, options=options)
+    assert measured.total() == 6
     assert "linear.penalties: 45 -> 3" in report.deviations
-    make("table3", tmp_path, rows=["stl"])
-    assert measured.total() == 4
+    make("table2", tmp_path, **given)
+    assert measured.total() == 6
+
+    runs = tmp_path / "runs" / "demo"
+    shutil.copy(runs / "simclr" / "seed-0" / "encoder.safetensors", runs / "stl" / "seed-0")
+    report = make("table2", tmp_path, **given)
+    assert measured.total() == 7
+    assert numbers(report, "stl") == numbers(report, "simclr")
+
+    Image.new("RGB", (8, 8)).save(photographs / "class0" / "0.png")
+    make("table2", tmp_path, **given)
+    assert measured.total() == 10
 
 
 def test_the_same_call_goes_on_where_it_was_interrupted(
