@@ -11,6 +11,14 @@ from covary.rundir import write_atomic
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Numbers by name, groups with dots between, and one line on how they came about."""
+
+    metrics: dict[str, float]
+    protocol: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """One task on one encoder and one set of images.
 

@@ -1,6 +1,6 @@
 """SOURCE: what to evaluate. Each kind becomes an encoder and what is known about the images it was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from covary import config
+from covary.augment import Recipe
 from covary.errors import InputError, did_you_mean
 from covary.evaluation.features import RGB, fingerprint
 from covary.evaluation.pretrained import architecture, from_timm, from_torchvision
@@ -33,6 +34,7 @@ class Source:
     image_size, mean, std: those it was trained with; None where the source does not say.
     run:        the run folder that its results belong to; None elsewhere.
     transient:  a module of a Python program, of which the layers as printed need not say all.
+    augment:    the recipe of a run, or of the run that it is the untrained encoder of, as JSON; None elsewhere.
     """
 
     name: str
@@ -42,11 +44,17 @@ class Source:
     std: RGB | None = None
     run: RunDir | None = None
     transient: bool = False
+    augment: Mapping[str, Any] | None = None
 
     @cached_property
     def weights(self) -> str:
         """SHA-256 of the encoder's layers and weights (``features.fingerprint``)."""
         return fingerprint(self.encoder)
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """How the views of the run were made; None where the source is none."""
+        return None if self.augment is None else config.from_json(Recipe, self.augment, where="augment")
 
     @cached_property
     def method(self) -> AbstractMethod | None:
@@ -172,6 +180,7 @@ def _of_run(folder: RunDir) -> Source:
         mean=trained.mean,
         std=trained.std,
         run=folder,
+        augment=augment,
     )
 
 

@@ -8,16 +8,10 @@ from typing import Literal
 from covary.errors import InputError, did_you_mean
 from covary.evaluation.knn import knn
 from covary.evaluation.linear import linear
-from covary.evaluation.result import Result
+from covary.evaluation.result import Measured, Result
 from covary.evaluation.subject import Subject
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Numbers by name, groups with dots between, and one line on how they came about."""
-
-    metrics: dict[str, float]
-    protocol: str
+from covary.evaluation.transform_tasks import measure_equivariance, measure_prediction, measure_sensitivity
+from covary.evaluation.transformations import CONDITIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,5 +119,12 @@ TASKS: Mapping[str, Task] = MappingProxyType(
     {
         "knn": Task(measure=_knn, needs="labels", headline=("top1", "mean_per_class")),
         "linear": Task(measure=_linear, needs="labels", headline=("top1", "mean_per_class")),
+        "transform-prediction": Task(measure=measure_prediction, needs="images", headline=("mse.all", "type_accuracy")),
+        "equivariance": Task(
+            measure=measure_equivariance, needs="images", headline=tuple(f"{name}.mrr" for name in CONDITIONS)
+        ),
+        "sensitivity": Task(
+            measure=measure_sensitivity, needs="images", headline=tuple(f"invariance.{name}" for name in CONDITIONS)
+        ),
     }
 )

@@ -1,0 +1,84 @@
+"""Transformation codes of pairs to which one thing was done, and the maps that a hypernetwork makes of them.
+
+STL (arXiv 2501.08712) figures 1 and 4: representations of transformations, and the matrices W(t) of the hypernetwork,
+of test images, coloured by type, and by which quarter of its range a parameter lies in. INFERRED, as it is silent: one
+pair a test image, from the image as it is; types in turn; the range of a crop is that of its area.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from covary.augment import COLUMNS
+from covary.errors import InputError
+from covary.evaluation.movers import describe, own_mover
+from covary.evaluation.subject import Subject
+from covary.evaluation.transformations import CONDITIONS, TYPES, draw, only, ranges_of, single, unchanged
+from covary.keyed import permutation
+from covary.nets import LinearHypernetwork
+
+QUARTERS = 4
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What was done to images, one thing each, as a run describes it.
+
+    rows:     float32 (n, K), codes read off pairs, or labels.
+    types:    int64 (n,), indices into ``TYPES``.
+    quarters: int64 (n,), 0 to 3, in which quarter of its range the parameter lies: the area of a crop, a factor, a hue.
+    weight:   float32 (D * D, K), of the hypernetwork that follows them (``nets.LinearHypernetwork``).
+    """
+
+    rows: Tensor
+    types: Tensor
+    quarters: Tensor
+    weight: Tensor
+
+    @property
+    def maps(self) -> Tensor:
+        """Rows whose distances are those of the matrices W(t), Frobenius norm, float64 (n, K).
+
+        W is linear in t: |W(t) - W(t')|^2 = (t - t')^T H^T H (t - t') with H = weight, so that R t with R^T R = H^T H
+        has the same distances; no matrix of D x D numbers is made.
+        """
+        h = self.weight.double()
+        values, vectors = torch.linalg.eigh(h.mT @ h)
+        return self.rows.double() @ (vectors * values.clamp(min=0).sqrt())
+
+
+@torch.no_grad()
+def codes_of(subject: Subject, images: int) -> Codes:
+    """Return the codes, or labels, of pairs of the first ``images`` test images of a random order.
+
+    Raises InputError: the source has no method with a linear hypernetwork.
+    """
+    mover = own_mover(subject.source, "own", subject.device)
+    if mover is None or not isinstance(mover.move, LinearHypernetwork):
+        raise InputError(f"'{subject.source.name}' moves features by no linear hypernetwork; expected stl or equimod.")
+    base = ranges_of(subject.source.recipe, subject.extractor, "auto")
+    chosen = permutation(len(subject.test), seed=subject.seed, stream="codes", epoch=0)[:images]
+    recipe = only(base, CONDITIONS["all"], views=1)
+    before = unchanged(base, len(chosen))
+    types = torch.arange(len(chosen)) % len(TYPES)
+    drawn = draw(recipe, 2 * len(chosen), seed=subject.seed, stream="codes")[0, ::2]  # one of each pair of partners
+    after = single(before, drawn, types)
+    features = subject.extractor.views(subject.test, chosen, torch.stack([before, after]), recipe).to(subject.device)
+    rows = describe(mover, features[0], features[1], before, after).cpu()
+    weight = mover.move.weight.detach().cpu()
+    return Codes(rows=rows, types=types, quarters=_quarters(after, types), weight=weight)
+
+
+def _quarters(params: Tensor, types: Tensor) -> Tensor:
+    """Return in which quarter of the range that its type spans each parameter lies, int64 (n,)."""
+    crop = params[:, COLUMNS["crop"]]
+    values = {name: params[:, COLUMNS[name]].squeeze(1) for name in TYPES if name != "crop"}
+    values["crop"] = crop[:, 2] * crop[:, 3]
+    found = torch.empty_like(types)
+    for index, name in enumerate(TYPES):
+        rows = types == index
+        some = values[name][rows]
+        share = (some - some.min()) / (some.max() - some.min()).clamp(min=1e-12)
+        found[rows] = (share * QUARTERS).long().clamp(max=QUARTERS - 1)
+    return found

@@ -1,0 +1,130 @@
+"""Equivariance: do predicted features of a transformed image find it among the image's other views?
+
+STL (arXiv 2501.08712) section 4.2, table 6, after SIE (arXiv 2302.10283) section 4. The paper has 60 transformations of
+each test image, crop, colour and both. INFERRED, as it is silent: 20 of each; the image as it is is the start;
+candidates are the views of the condition; a code is read off another image with the same transformation, its partner;
+parameters are coded as labels (``augment.Labels``).
+
+Beyond the paper: composition and inverse. With phi(u, v) the map that leads from view u to view v, x the image and
+a, b two of its views::
+
+    composition   phi(a, b) phi(x, a) x   against   phi(x, b) x, and ranked as b
+    inverse       phi(a, x) phi(x, a) x   against   x, and ranked as x among x and the views
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from covary.augment import Labels, Recipe
+from covary.errors import InputError
+from covary.evaluation.movers import Predictor, describe
+from covary.evaluation.ranking import Distance, chance, retrieval, similarities
+from covary.evaluation.transformations import Ranges, Transformed
+from covary.methods import Mover
+
+Space = Literal["features", "embedding"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquivarianceOptions:
+    """What an equivariance result depends on beside encoder and images."""
+
+    transformations: int = 20
+    """Views of an image in each condition: crop, color, all. Among them the right one is ranked."""
+    images: int = 1000
+    """Test images measured on; 0 takes all."""
+    space: Space = "features"
+    """Where moved features meet candidates: as they are, or as the projector of the equivariance loss sees them."""
+    distance: Distance = "cosine"
+    """By which candidates are ranked: cosine, or euclidean."""
+    predictor: Predictor = "auto"
+    """own: the map that the run has learned; ridge: one fitted on training images; auto: own where there is one."""
+    train_images: int = 1000
+    """Training images that a ridge map is fitted on; 0 takes all."""
+    ranges: Ranges = "auto"
+    """Ranges of crop and jitter: paper, or auto, those of the run where there is one."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError for values that nothing can be ranked with."""
+        if self.transformations < 2:
+            raise InputError(f"equivariance transformations is {self.transformations}; expected 2 or more.")
+        for name in ("images", "train_images"):
+            if getattr(self, name) < 0 or getattr(self, name) == 1:
+                raise InputError(f"equivariance {name} is {getattr(self, name)}; expected 2 or more, or 0 for all.")
+        for name, kind in (("space", Space), ("distance", Distance), ("predictor", Predictor), ("ranges", Ranges)):
+            if getattr(self, name) not in get_args(kind):
+                raise InputError(
+                    f"equivariance {name} is '{getattr(self, name)}'; expected {' or '.join(get_args(kind))}."
+                )
+
+
+def partner_of(rows: int) -> Tensor:
+    """Return the row of each row's partner, int64 (rows,): 2i and 2i+1 exchanged."""
+    return torch.arange(rows).view(-1, 2).flip(1).flatten()
+
+
+@torch.no_grad()
+def equivariance(
+    mover: Mover, given: Transformed, recipe: Recipe, *, space: Space, distance: Distance
+) -> dict[str, float]:
+    """Measure one condition; what was done to an image is always read off its partner, never off the image itself.
+
+    mover:  how features move. given: an even number of test images and their views. recipe: of the views.
+
+    Returns ``mrr``, ``h@1``, ``h@5``, ``pre``, and what a random order scores below ``chance.``; ``composition.error``,
+    ``.mrr`` and ``inverse.error``, ``.mrr``, whose errors are |a - b| / |b|, means over rows, of unit vectors for
+    cosine, and ``still.error``, |x - b| / |b|, that of a map that moves nothing.
+    Raises ValueError: the views of partners were not made by the same numbers.
+    """
+    partner = partner_of(len(given.clean))
+    if not torch.equal(given.params, given.params[:, partner]):
+        raise ValueError("partners did not go through the same transformations")
+    count = len(given.views)
+    embed = mover.embed if space == "embedding" else (lambda rows: rows)
+    start = mover.start(given.clean)
+
+    def move(rows: Tensor, source: int | None, target: int | None) -> Tensor:
+        """Move rows (n, d) by what leads from one view to another, None being the image as it is."""
+        (y_u, p_u), (y_v, p_v) = (
+            (given.clean, given.before) if view is None else (given.views[view], given.params[view])
+            for view in (source, target)
+        )
+        return mover.move(describe(mover, y_u[partner], y_v[partner], p_u[partner], p_v[partner]), rows)
+
+    moved = [move(start, None, view) for view in range(count)]
+    following = [(view + 1) % count for view in range(count)]
+    onward = [move(moved[view], view, following[view]) for view in range(count)]
+    returned = [move(moved[view], view, None) for view in range(count)]
+
+    def compared(rows: list[Tensor]) -> Tensor:
+        return torch.stack([embed(part) for part in rows], dim=1)
+
+    clean, candidates = compared([start]), compared([mover.start(view) for view in given.views])
+    predicted, composed, inverted = compared(moved), compared(onward), compared(returned)
+    everyone = torch.arange(count)
+    parameters = Labels(recipe).absolute(given.params).transpose(0, 1)
+
+    def ranked(queries: Tensor, among: Tensor, right: Tensor) -> float:
+        return retrieval(similarities(queries, among, distance=distance), right)["mrr"]
+
+    found = retrieval(similarities(predicted, candidates, distance=distance), everyone, parameters)
+    found |= {f"chance.{name}": value for name, value in chance(count, parameters).items()}
+    found["composition.error"] = relative_error(composed, predicted[:, following], distance=distance)
+    found["still.error"] = relative_error(clean.expand_as(candidates), candidates, distance=distance)
+    found["composition.mrr"] = ranked(composed, candidates, torch.tensor(following))
+    found["inverse.error"] = relative_error(inverted, clean.expand_as(inverted), distance=distance)
+    with_clean = torch.cat([clean, candidates], dim=1)
+    found["inverse.mrr"] = ranked(inverted, with_clean, torch.zeros(count, dtype=torch.int64))
+    found["inverse.chance.mrr"] = chance(count + 1)["mrr"]
+    return found
+
+
+def relative_error(found: Tensor, wanted: Tensor, *, distance: Distance) -> float:
+    """Return the mean over rows (..., d) of |a - b| / |b|; of unit vectors for cosine."""
+    a, b = found.double(), wanted.double()
+    if distance == "cosine":
+        a, b = torch.nn.functional.normalize(a, dim=-1), torch.nn.functional.normalize(b, dim=-1)
+    return ((a - b).norm(dim=-1) / b.norm(dim=-1).clamp(min=1e-30)).mean().item()

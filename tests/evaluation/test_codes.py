@@ -1,0 +1,51 @@
+"""Codes of single changes, and distances of matrices that are never made."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from covary.errors import InputError
+from covary.evaluation.codes import Codes, codes_of
+from covary.evaluation.options import Options
+from covary.evaluation.source import resolve
+from covary.evaluation.subject import Subject
+from covary.evaluation.transformations import TYPES
+from covary.methods import METHODS
+from tests.evaluation.test_transform_tasks import finished_run
+from tests.tiny import small
+
+
+def subject(run: Path) -> Subject:
+    return Subject(
+        source=resolve(run), data="shapes:n=60", device=torch.device("cpu"), batch_size=64, seed=0, options=Options()
+    )
+
+
+def test_distances_are_those_of_the_matrices() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows, weight = torch.randn(7, 3, generator=generator), torch.randn(25, 3, generator=generator)
+    codes = Codes(rows=rows, types=torch.arange(7), quarters=torch.arange(7), weight=weight)
+    matrices = (weight.double() @ rows.double().mT).mT  # each of 5 x 5, laid out in a row
+    torch.testing.assert_close(torch.cdist(codes.maps, codes.maps), torch.cdist(matrices, matrices))
+
+
+@pytest.mark.parametrize("name", ["stl", "equimod"])
+def test_codes_are_of_single_changes(tmp_path: Path, name: str) -> None:
+    found = codes_of(subject(finished_run(tmp_path / "run", small(METHODS[name]))), 50)
+    assert found.rows.shape == (50, found.weight.shape[1])
+    assert found.types.bincount().tolist() == [10] * len(TYPES)
+    for kind in range(len(TYPES)):
+        quarters = found.quarters[found.types == kind]
+        assert {0, 3} <= set(quarters.tolist()) <= {0, 1, 2, 3}
+    if name == "equimod":  # labels: a hue changes the last number alone
+        hues = found.rows[found.types == TYPES.index("hue")]
+        assert not hues[:, :7].any()
+        order = hues[:, 7].argsort()
+        assert found.quarters[found.types == TYPES.index("hue")][order].diff().min() >= 0
+
+
+def test_a_method_without_a_hypernetwork_is_refused(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run", small(METHODS["simclr"]))
+    with pytest.raises(InputError, match="has learned no map of features"):
+        codes_of(subject(run), 50)
