@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from meter import extra_bytes, passport, seconds
 from torch import Tensor
 
 from covary.nets import LinearHypernetwork
+from covary.reproduction.meter import extra_bytes, passport, seconds
 
 Form = Callable[[LinearHypernetwork, Tensor, Tensor], Tensor]
 

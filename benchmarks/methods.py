@@ -16,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from meter import memory, passport
 from rows import SHOWN, run_of
 
 from covary.evaluation import evaluate
+from covary.reproduction.meter import memory, passport
 from covary.run import Run
 from covary.rundir import RunDir
 from covary.training import Session, build, train

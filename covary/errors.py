@@ -1,4 +1,4 @@
-"""The one exception that means: the user's input is wrong, and this line says how to mend it."""
+"""The exceptions whose message is one line for the user: what was wrong, and how to mend it."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,6 +13,10 @@ class InputError(ValueError):
 
 class MissingData(InputError):
     """A known set of images that is not on this machine; the message says where it is looked for."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message is one line that says why and what to change."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

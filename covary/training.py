@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from covary import config, dist
 from covary.augment import Recipe, make_views
 from covary.data import Batches, Fit, ImageStore, load
-from covary.errors import InputError
+from covary.errors import InputError, TrainingError
 from covary.keyed import derive
 from covary.methods import AbstractConfig, AbstractMethod
 from covary.methods.abstract import check_terms
@@ -32,10 +32,6 @@ from covary.types import Views
 T = TypeVar("T")
 
 COLLAPSED = 0.2  # spread of features under which a run is called collapsed; healthy runs lie near 1
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message is one line that says why and what to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +145,7 @@ def train(run: Run, out: Path, session: Session = Session()) -> Path:
 
 
 def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> None:
-    saved = _check_same_run(run, folder)
+    saved = check_same_run(run, folder)
     method, optimizer = build(run, device)
     store = dist.main_first(
         lambda: load(
@@ -344,7 +340,7 @@ def _every(count: int, step: int) -> bool:
     return count > 0 and step % count == 0
 
 
-def _check_same_run(run: Run, folder: RunDir) -> dict[str, Any] | None:
+def check_same_run(run: Run, folder: RunDir) -> dict[str, Any] | None:
     """Return what ``run.json`` holds, or None in a new folder; refuse a folder of another configuration."""
     saved = folder.read_run()
     if saved:

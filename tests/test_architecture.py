@@ -27,7 +27,7 @@ DOCS = PACKAGE.parent / "docs"
 FILES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
 PUBLIC = {
-    "covary": "__version__ augment evaluate losses methods pretrain",
+    "covary": "__version__ augment evaluate losses methods pretrain reproduce",
     "covary.augment": (
         "AUGMIX_OPERATIONS COLUMNS JITTER_ORDERS PRESETS TARGETS AugMix ColorJitter Crop GaussianBlur Labels Recipe "
         "Rotation Solarize TurnedView apply boxes make_views preset sample turned_view"
@@ -42,6 +42,7 @@ PUBLIC = {
         "BASES BYOL ESSL METHODS SEN SIE STL AbstractConfig AbstractMethod AugSelf BarlowTwins Base CodeMover EquiMod "
         "LabelMover MoCo Mover Moves ReadsCodes SimCLR SimSiam VICReg load_method"
     ),
+    "covary.reproduction": ("Column Line Measurement Number PAPER Printed Report SCALES Scale TABLES Table reproduce"),
     "covary.nets": "LinearHypernetwork Teacher build_encoder convert_batchnorm load_weights mlp",
 }
 

@@ -9,10 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from covary.errors import InputError, did_you_mean
+from covary.errors import InputError, TrainingError, did_you_mean
+from covary.stop import Interrupted
 from covary.version import __version__
 
-COMMANDS = ("pretrain", "evaluate")
+COMMANDS = ("pretrain", "evaluate", "reproduce")
 
 HELP = f"""covary {__version__}: image encoders whose features co-vary with what was done to the image.
 
@@ -20,7 +21,8 @@ usage: covary COMMAND [OPTIONS]
 
 commands:
   pretrain   train an encoder with STL or another method on any images, or continue a run
-  evaluate   measure an encoder: kNN, linear accuracy, detection, ...
+  evaluate   measure an encoder: accuracy, equivariance, what it knows of transformations, detection
+  reproduce  make a table or figure of the paper again, beside its numbers
 
   covary COMMAND --help lists the options of a command.
   covary pretrain --recipe demo --out runs/first    is a start that needs no data.
@@ -46,6 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         complain(str(error))
         return 2
+    except TrainingError as error:
+        complain(str(error))
+        return 1
+    except Interrupted as stop:
+        complain(str(stop))
+        return 128 + stop.signum
     except KeyboardInterrupt:
         complain("interrupted")
         return 130

@@ -8,14 +8,14 @@ from typing import Annotated, get_args
 import tyro
 
 from covary import dist
-from covary.cli import complain, speaks
+from covary.cli import speaks
 from covary.cli.parse import asks_help, parse, peek
 from covary.errors import InputError, MissingData, did_you_mean
 from covary.methods import BASES, METHODS
 from covary.preview import configuration, preview
 from covary.recipes import SETTINGS, start_run
 from covary.run import Preset, Run
-from covary.training import Interrupted, Session, TrainingError, train
+from covary.training import Session, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if options.dry_run:
         _show(options)
         return 0
-    try:
-        folder = train(options.run, options.out, options.session)
-    except Interrupted as stop:
-        complain(str(stop))
-        return 128 + stop.signum
-    except TrainingError as error:
-        complain(str(error))
-        return 1
+    folder = train(options.run, options.out, options.session)
     if speaks():
         print(folder)
     return 0

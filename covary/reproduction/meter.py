@@ -1,7 +1,8 @@
-"""Time, memory and the passport of a measurement, for the scripts beside this file."""
+"""Time, memory and the passport of a measurement."""
 
 import ctypes
 import gc
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 import torch
 
 from covary.version import __version__, commit
+
+RESET = Path("/proc/self/clear_refs")
 
 
 def seconds(job: Callable[[], object], device: torch.device) -> float:
@@ -21,19 +24,22 @@ def seconds(job: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def extra_bytes(job: Callable[[], object], device: torch.device) -> int:
-    """Return the peak of memory above what stood before the job.
+def extra_bytes(job: Callable[[], object], device: torch.device) -> float:
+    """Do a job; return the peak of memory above what stood before it, in bytes.
 
-    Of the process on a CPU (Linux only: VmHWM), of torch's allocator on a GPU.
+    Of torch's allocator on a GPU, of the process on a CPU (VmHWM); nan on a system that does not tell: Linux does.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         job()
         return torch.cuda.max_memory_allocated(device) - before
+    if not RESET.exists():
+        job()
+        return math.nan
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier jobs have freed goes back to the system
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    RESET.write_text("5")  # the peak starts anew
     before = memory("VmRSS")
     job()
     return memory("VmHWM") - before

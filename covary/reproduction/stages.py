@@ -1,0 +1,120 @@
+"""What comes before the numbers of a table: its images are checked, and the runs that are missing are trained."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from covary.errors import MissingData
+from covary.evaluation import Options
+from covary.evaluation.source import Source
+from covary.evaluation.subject import Subject
+from covary.evaluation.tasks import TASKS
+from covary.reproduction.plan import Planned
+from covary.reproduction.tables import Column
+from covary.run import Run
+from covary.rundir import RunDir
+from covary.tracking import TrackingConfig
+from covary.training import Session, check_same_run, train
+
+Say = Callable[[str], object]
+Work = tuple[str, str]  # a task and the SPEC of the images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where and with what a table is made: the device, the folders of sets and stores, the options of the tasks."""
+
+    device: torch.device
+    root: Path | None
+    cache: Path | None
+    options: Options
+    say: Say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The images that measurements need: the content of those at hand, and why others are not."""
+
+    fingerprints: Mapping[Work, str]
+    missing: Mapping[Work, str]
+
+
+def work_of(columns: Iterable[Column]) -> list[Work]:
+    """Return the tasks and SPECs behind columns, without repetition."""
+    return list(dict.fromkeys((each.task, each.data) for column in columns for each in column.measured))
+
+
+def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
+    """Load the images of every measurement, downloading and decoding what is not at hand.
+
+    Images of a known set that is nowhere to be had are missing, all other faults are the user's.
+    Raises InputError: images that a task cannot be done with, or the training images are missing.
+    """
+    fingerprints, missing = {}, {}
+    with torch.device("meta"):  # no weights: nothing is encoded
+        encoder = run.resolved(place.device).build_method().encoder
+    blind = Source(
+        name="untrained", encoder=encoder, image_size=run.augment.size, mean=run.augment.mean, std=run.augment.std
+    )
+    for task, data in work:
+        subject = Subject(
+            source=blind,
+            data=data,
+            device=place.device,
+            batch_size=1,
+            seed=0,
+            options=place.options,
+            root=place.root,
+            cache=place.cache,
+        )
+        try:
+            TASKS[task].check(subject)
+        except MissingData as error:
+            if data == run.data:
+                raise
+            missing[task, data] = str(error)
+            place.say(f"images  {data} is left out: {error}")
+        else:
+            fingerprints[task, data] = _content(task, subject)
+    return Checked(fingerprints=fingerprints, missing=missing)
+
+
+def _content(task: str, subject: Subject) -> str:
+    """Return what tells images from others of the same SPEC; those with boxes are told by their SPEC alone."""
+    if TASKS[task].needs == "boxes":
+        return subject.data
+    return f"{subject.train.fingerprint} {subject.test.fingerprint}"
+
+
+def unfinished(planned: Sequence[Planned], *, place: Place) -> list[Planned]:
+    """Return the runs that are still to be trained or continued.
+
+    Raises InputError: a folder holds another run.
+    """
+    left = []
+    for each in planned:
+        folder = RunDir(each.folder)
+        saved = check_same_run(each.run.resolved(place.device), folder)
+        if saved is None or not (folder.encoder_file.is_file() and folder.method_file.is_file()):
+            left.append(each)
+    return left
+
+
+def train_all(planned: Sequence[Planned], *, place: Place) -> None:
+    """Train runs one after the other, each to its end.
+
+    Raises InputError, TrainingError, Interrupted: see ``training.train``.
+    """
+    session = Session(
+        device="cuda" if place.device.type == "cuda" else "cpu",
+        root=place.root,
+        cache=place.cache,
+        knn_epochs=-1,
+        tracking=TrackingConfig(progress=sys.stderr.isatty()),
+    )
+    for number, each in enumerate(planned, start=1):
+        place.say(f"train  {number}/{len(planned)}  {each.row}, seed {each.seed}, into {each.folder}")
+        train(each.run, each.folder, session)
