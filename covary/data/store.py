@@ -71,10 +71,12 @@ class ImageStore:
     @cached_property
     def fingerprint(self) -> str:
         """BLAKE2b of decoded pixels, sizes and labels in order: moving or renaming the source does not change it."""
-        digest = hashlib.blake2b(digest_size=16)
-        for array in (self.digests, self.sizes, self.labels):
-            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        return _digest(self.digests, self.sizes, self.labels)
+
+    @cached_property
+    def pixels_fingerprint(self) -> str:
+        """BLAKE2b of decoded pixels and sizes in order, whatever their labels."""
+        return _digest(self.digests, self.sizes)
 
     def canvas(self, rows: Rows) -> tuple[int, int]:
         """Return the smallest (height, width) that holds each of the images."""
@@ -112,6 +114,13 @@ class ImageStore:
             digests=self.digests[rows],
             offsets=self.offsets[rows],
         )
+
+
+def _digest(*arrays: np.ndarray | None) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def write_index(

@@ -130,7 +130,8 @@ class Subject:
         extractor = self.extractor
         if self.source.transient:
             return extractor.features(store).to(self.device)
-        key = (self.source.weights, store.fingerprint, extractor.size, extractor.mean, extractor.std, self.device.type)
+        seen = (store.pixels_fingerprint, extractor.size, extractor.mean, extractor.std)
+        key = (self.source.weights, *seen, self.device.type)
         return kept(features_folder(self.cache), key, lambda: extractor.features(store)).to(self.device)
 
     def _load(self, split: Split, *, labelled: bool) -> ImageStore:
