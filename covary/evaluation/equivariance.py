@@ -1,7 +1,7 @@
 """Equivariance: do predicted features of a transformed image find it among the image's other views?
 
 STL (arXiv 2501.08712) section 4.2, table 6, after SIE (arXiv 2302.10283) section 4. The paper has 60 transformations of
-each test image, crop, colour and both. INFERRED, as it is silent: 20 of each; the image as it is is the start;
+each test image, crop, colour and both. INFERRED, as it is silent: 20 of each; the start is the image as it is;
 candidates are the views of the condition; a code is read off another image with the same transformation, its partner;
 parameters are coded as labels (``augment.Labels``).
 
@@ -26,6 +26,7 @@ from covary.evaluation.transformations import Ranges, Transformed
 from covary.methods import Mover
 
 Space = Literal["features", "embedding"]
+Start = Literal["image", "view"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class EquivarianceOptions:
     """Views of an image in each condition: crop, color, all. Among them the right one is ranked."""
     images: int = 1000
     """Test images measured on; 0 takes all."""
+    start: Start = "image"
+    """What is moved: the image as it is, or a view of the condition that is no candidate."""
     space: Space = "features"
     """Where moved features meet candidates: as they are, or as the projector of the equivariance loss sees them."""
     distance: Distance = "cosine"
@@ -54,7 +57,8 @@ class EquivarianceOptions:
         for name in ("images", "train_images"):
             if getattr(self, name) < 0 or getattr(self, name) == 1:
                 raise InputError(f"equivariance {name} is {getattr(self, name)}; expected 2 or more, or 0 for all.")
-        for name, kind in (("space", Space), ("distance", Distance), ("predictor", Predictor), ("ranges", Ranges)):
+        kinds = {"start": Start, "space": Space, "distance": Distance, "predictor": Predictor, "ranges": Ranges}
+        for name, kind in kinds.items():
             if getattr(self, name) not in get_args(kind):
                 raise InputError(
                     f"equivariance {name} is '{getattr(self, name)}'; expected {' or '.join(get_args(kind))}."
@@ -79,17 +83,17 @@ def equivariance(
     cosine, and ``still.error``, |x - b| / |b|, that of a map that moves nothing.
     Raises ValueError: the views of partners were not made by the same numbers.
     """
-    partner = partner_of(len(given.clean))
+    partner = partner_of(len(given.start))
     if not torch.equal(given.params, given.params[:, partner]):
         raise ValueError("partners did not go through the same transformations")
     count = len(given.views)
     embed = mover.embed if space == "embedding" else (lambda rows: rows)
-    start = mover.start(given.clean)
+    start = mover.start(given.start)
 
     def move(rows: Tensor, source: int | None, target: int | None) -> Tensor:
         """Move rows (n, d) by what leads from one view to another, None being the image as it is."""
         (y_u, p_u), (y_v, p_v) = (
-            (given.clean, given.before) if view is None else (given.views[view], given.params[view])
+            (given.start, given.before) if view is None else (given.views[view], given.params[view])
             for view in (source, target)
         )
         return mover.move(describe(mover, y_u[partner], y_v[partner], p_u[partner], p_v[partner]), rows)
@@ -102,7 +106,7 @@ def equivariance(
     def compared(rows: list[Tensor]) -> Tensor:
         return torch.stack([embed(part) for part in rows], dim=1)
 
-    clean, candidates = compared([start]), compared([mover.start(view) for view in given.views])
+    first, candidates = compared([start]), compared([mover.start(view) for view in given.views])
     predicted, composed, inverted = compared(moved), compared(onward), compared(returned)
     everyone = torch.arange(count)
     parameters = Labels(recipe).absolute(given.params).transpose(0, 1)
@@ -113,11 +117,11 @@ def equivariance(
     found = retrieval(similarities(predicted, candidates, distance=distance), everyone, parameters)
     found |= {f"chance.{name}": value for name, value in chance(count, parameters).items()}
     found["composition.error"] = relative_error(composed, predicted[:, following], distance=distance)
-    found["still.error"] = relative_error(clean.expand_as(candidates), candidates, distance=distance)
+    found["still.error"] = relative_error(first.expand_as(candidates), candidates, distance=distance)
     found["composition.mrr"] = ranked(composed, candidates, torch.tensor(following))
-    found["inverse.error"] = relative_error(inverted, clean.expand_as(inverted), distance=distance)
-    with_clean = torch.cat([clean, candidates], dim=1)
-    found["inverse.mrr"] = ranked(inverted, with_clean, torch.zeros(count, dtype=torch.int64))
+    found["inverse.error"] = relative_error(inverted, first.expand_as(inverted), distance=distance)
+    with_start = torch.cat([first, candidates], dim=1)
+    found["inverse.mrr"] = ranked(inverted, with_start, torch.zeros(count, dtype=torch.int64))
     found["inverse.chance.mrr"] = chance(count + 1)["mrr"]
     return found
 

@@ -61,7 +61,7 @@ def ridge_mover(train: Transformed, recipe: Recipe, *, seed: int) -> tuple[Label
     """
     labels = Labels(recipe)
     count, images = train.views.shape[:2]
-    ways = [(train.clean, train.before, view, train.params[v]) for v, view in enumerate(train.views)]
+    ways = [(train.start, train.before, view, train.params[v]) for v, view in enumerate(train.views)]
     ways += [(train.views[v], train.params[v], train.views[v + 1], train.params[v + 1]) for v in range(count - 1)]
     before = torch.cat([way[0] for way in ways])
     after = torch.cat([way[2] for way in ways])

@@ -10,7 +10,7 @@ from covary.augment import Labels, Recipe
 from covary.data import ImageStore
 from covary.errors import InputError
 from covary.evaluation import sensitivity
-from covary.evaluation.equivariance import equivariance
+from covary.evaluation.equivariance import Start, equivariance
 from covary.evaluation.movers import own_mover, ridge_mover
 from covary.evaluation.prediction import VALIDATION, Pairs, baseline, predict_transformations
 from covary.evaluation.result import Measured
@@ -29,7 +29,7 @@ from covary.evaluation.transformations import (
 from covary.keyed import permutation
 from covary.methods import CodeMover, ReadsCodes
 
-RIDGE_VIEWS = 4  # of each training image
+RIDGE_VIEWS = 2  # of each training image
 
 
 def measure_equivariance(subject: Subject) -> Measured:
@@ -42,7 +42,7 @@ def measure_equivariance(subject: Subject) -> Measured:
     metrics, penalties = {}, []
     for condition, operations in CONDITIONS.items():
         recipe = only(base, operations, views=options.transformations)
-        given = _transformed(subject, subject.test, rows, recipe, stream=condition)
+        given = _transformed(subject, subject.test, rows, recipe, stream=condition, start=options.start)
         mover = own
         if mover is None:
             fitting = replace(recipe, views=RIDGE_VIEWS)
@@ -60,12 +60,13 @@ def measure_equivariance(subject: Subject) -> Measured:
         what = "the run's hypernetwork and a code read off another image with the same transformation"
     else:
         what = "the run's map and the relative label"
+    start = "the image as it is" if options.start == "image" else "one view more"
     return Measured(
         metrics=metrics,
-        protocol=f"{options.transformations} views of each of {len(rows)} test images in each condition, from the "
-        f"image as it is; {says(only(base, CONDITIONS['all'], views=1))}, all else off; moved by {what}; ranked by "
-        f"{options.distance} in the space of the {options.space} among the image's views of the condition; seed "
-        f"{subject.seed}; {subject.extractor.says_images}",
+        protocol=f"{options.transformations} views of each of {len(rows)} test images in each condition, from {start}; "
+        f"{says(only(base, CONDITIONS['all'], views=1))}, all else off; moved by {what}; ranked by {options.distance} "
+        f"in the space of the {options.space} among the image's views of the condition; seed {subject.seed}; "
+        f"{subject.extractor.says_images}",
     )
 
 
@@ -151,7 +152,7 @@ def measure_sensitivity(subject: Subject) -> Measured:
     for condition, operations in CONDITIONS.items():
         recipe = only(base, operations, views=2)
         given = _transformed(subject, subject.test, rows, recipe, stream=f"invariance {condition}")
-        away = sensitivity.moved(given.clean, given.views, unit).mean().item()
+        away = sensitivity.moved(given.start, given.views, unit).mean().item()
         metrics[f"invariance.{condition}"] = 1 - away
     return Measured(
         metrics=metrics,
@@ -171,12 +172,15 @@ def _reader(subject: Subject) -> Callable[[Tensor, Tensor], Tensor] | None:
     return reader
 
 
-def _transformed(subject: Subject, store: ImageStore, rows: Tensor, recipe: Recipe, *, stream: str) -> Transformed:
-    """Return images and their views as features on the device."""
-    params = draw(recipe, len(rows), seed=subject.seed, stream=stream)
-    before = unchanged(recipe, len(rows))
-    features = subject.extractor.views(store, rows, torch.cat([before[None], params]), recipe).to(subject.device)
-    return Transformed(clean=features[0], views=features[1:], before=before, params=params)
+def _transformed(
+    subject: Subject, store: ImageStore, rows: Tensor, recipe: Recipe, *, stream: str, start: Start = "image"
+) -> Transformed:
+    """Return images, or a first view of them, and their views as features on the device."""
+    params = draw(replace(recipe, views=1 + recipe.views), len(rows), seed=subject.seed, stream=stream)
+    if start == "image":
+        params[0] = unchanged(recipe, len(rows))
+    features = subject.extractor.views(store, rows, params, recipe).to(subject.device)
+    return Transformed(start=features[0], views=features[1:], before=params[0], params=params[1:])
 
 
 def _some(store: ImageStore, count: int, seed: int, stream: str, *, even: bool) -> Tensor:

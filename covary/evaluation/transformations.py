@@ -30,13 +30,13 @@ WHOLE = Crop(scale=(1.0, 1.0), ratio=(1.0, 1.0))  # of a square image
 class Transformed:
     """Images and their views as features, and how the views were made.
 
-    clean:  float32 (n, D), features of the images as they are.
+    start:  float32 (n, D), features of the images as they are, or of one view of them.
     views:  float32 (v, n, D).
-    before: float32 (n, P), numbers of the images as they are (``recipe.COLUMNS``). params: float32 (v, n, P).
+    before: float32 (n, P), how the start was made (``recipe.COLUMNS``). params: float32 (v, n, P), how the views were.
     Rows 2i and 2i+1 are partners: the same was done to both images.
     """
 
-    clean: Tensor
+    start: Tensor
     views: Tensor
     before: Tensor
     params: Tensor

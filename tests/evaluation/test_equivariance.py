@@ -30,7 +30,7 @@ def given(encode, n: int = 6, recipe=COLOR) -> Transformed:
     params, before = draw(recipe, n, seed=0, stream="t"), unchanged(recipe, n)
     labels = Labels(recipe)
     views = torch.stack([encode(content, labels.absolute(view)) for view in params])
-    return Transformed(clean=encode(content, labels.absolute(before)), views=views, before=before, params=params)
+    return Transformed(start=encode(content, labels.absolute(before)), views=views, before=before, params=params)
 
 
 def exact(content: Tensor, label: Tensor) -> Tensor:
@@ -91,11 +91,11 @@ def test_numbers_equal_a_loop() -> None:
     n, count = 6, 5
     for i, k in itertools.product(range(n), range(count)):
         j, following = i ^ 1, (k + 1) % count
-        x, views, others = rows.clean[i], rows.views[:, i], rows.views[:, j]
-        predicted = phi(rows.clean[j], others[k], x)
+        x, views, others = rows.start[i], rows.views[:, i], rows.views[:, j]
+        predicted = phi(rows.start[j], others[k], x)
         composed = phi(others[k], others[following], predicted)
-        direct = phi(rows.clean[j], others[following], x)
-        returned = phi(others[k], rows.clean[j], predicted)
+        direct = phi(rows.start[j], others[following], x)
+        returned = phi(others[k], rows.start[j], predicted)
         scores = [float(unit(predicted) @ unit(view)) for view in views]
         rank = 1 + sum(score > scores[k] for score in scores)
         first = scores.index(max(scores))
@@ -149,9 +149,9 @@ def test_a_ridge_map_finds_a_bilinear_action() -> None:
     rows = given(encode, n=200)
     mover, penalty = ridge_mover(rows, COLOR, seed=0)
     assert penalty < 1e-2
-    label = describe(mover, rows.clean, rows.views[2], rows.before, rows.params[2])
+    label = describe(mover, rows.start, rows.views[2], rows.before, rows.params[2])
     assert torch.allclose(label, LABELS.relative(rows.before, rows.params[2]))
-    assert relative_error(mover.move(label, rows.clean), rows.views[2], distance="euclidean") < 0.02
+    assert relative_error(mover.move(label, rows.start), rows.views[2], distance="euclidean") < 0.02
     assert equivariance(mover, rows, COLOR, space="features", distance="cosine")["mrr"] > 0.99
 
 
