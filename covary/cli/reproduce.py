@@ -13,6 +13,7 @@ from covary.evaluation import Options as TaskOptions
 from covary.reproduction import SCALES, TABLES, reproduce
 from covary.reproduction.plan import choose_scale
 from covary.reproduction.render import markdown
+from covary.reproduction.tables import FIGURES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Options:
     """Options of ``covary reproduce``."""
 
     table: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TABLE")]
-    """A table of the paper, such as table5."""
+    """A table or figure of the paper, such as table5 or figure1."""
     out: Path
     """Folder of runs, results and tables; what is there already is not done again."""
     scale: str = "demo"
@@ -53,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
         Options,
         argv,
         prog="covary reproduce",
-        description=f"Make a table of the paper again. Tables: {', '.join(TABLES)}. Scales: {', '.join(SCALES)}.",
+        description="Make a table or figure of the paper again. "
+        f"Known: {', '.join((*TABLES, *FIGURES))}. Scales: {', '.join(SCALES)}.",
         default=Options(table=tyro.MISSING, out=tyro.MISSING, scale=scale, options=choose_scale(scale).options),
     )
     report = reproduce(
