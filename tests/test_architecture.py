@@ -42,10 +42,7 @@ PUBLIC = {
         "BASES BYOL ESSL METHODS SEN SIE STL AbstractConfig AbstractMethod AugSelf BarlowTwins Base CodeMover EquiMod "
         "LabelMover MoCo Mover Moves ReadsCodes SimCLR SimSiam VICReg load_method"
     ),
-    "covary.reproduction": (
-        "Column FIGURES Figure Line Map Measurement Number PAPER Printed Report SCALES Scale TABLES Table reproduce "
-        "reproduce_figure"
-    ),
+    "covary.reproduction": "Column Line Measurement Number PAPER Printed Report SCALES Scale TABLES Table reproduce",
     "covary.nets": "LinearHypernetwork Teacher build_encoder convert_batchnorm load_weights mlp",
 }
 

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import tyro
 
 from covary.cli.parse import parse, peek
-from covary.errors import InputError
 from covary.evaluation import Options as TaskOptions
-from covary.reproduction import FIGURES, SCALES, TABLES, reproduce, reproduce_figure
-from covary.reproduction.plan import choose_scale, choose_table
+from covary.reproduction import SCALES, TABLES, reproduce
+from covary.reproduction.plan import choose_scale
 from covary.reproduction.render import markdown
+from covary.reproduction.tables import FIGURES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Options:
     """Options of ``covary reproduce``."""
 
     table: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TABLE")]
-    """A table or figure of the paper, such as table5."""
+    """A table or figure of the paper, such as table5 or figure1."""
     out: Path
     """Folder of runs, results and tables; what is there already is not done again."""
     scale: str = "demo"
@@ -48,18 +48,16 @@ class Options:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make a table or figure, tell each stage in a line, print its numbers; return the exit code."""
+    """Make a table, tell each stage in a line, print the table; return the exit code."""
     scale = peek(argv, "--scale") or "demo"
     options = parse(
         Options,
         argv,
         prog="covary reproduce",
         description="Make a table or figure of the paper again. "
-        f"Tables and figures: {', '.join([*TABLES, *FIGURES])}. Scales: {', '.join(SCALES)}.",
+        f"Known: {', '.join((*TABLES, *FIGURES))}. Scales: {', '.join(SCALES)}.",
         default=Options(table=tyro.MISSING, out=tyro.MISSING, scale=scale, options=choose_scale(scale).options),
     )
-    if choose_table(options.table, [*TABLES, *FIGURES]) in FIGURES:
-        return _figure(options)
     report = reproduce(
         options.table,
         out=options.out,
@@ -74,36 +72,7 @@ def main(argv: Sequence[str]) -> int:
         device=options.device,
         root=options.root,
         cache=options.cache,
-        say=_say,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(markdown(report))
     return 0
-
-
-def _figure(options: Options) -> int:
-    """Make a figure, print the numbers of its maps; return the exit code."""
-    for name in ("sets", "detection", "rows", "seeds"):
-        if getattr(options, name) is not None:
-            raise InputError(f"{options.table} has no use for {name}; leave it out.")
-    figure = reproduce_figure(
-        options.table,
-        out=options.out,
-        scale=options.scale,
-        data=options.data,
-        epochs=options.epochs,
-        device=options.device,
-        root=options.root,
-        cache=options.cache,
-        say=_say,
-    )
-    for each in figure.maps:
-        print(
-            f"{each.title}: {each.rows} pairs, silhouette {each.silhouette:.3f} ({each.flat_silhouette:.3f} in the "
-            f"map), trustworthiness of the {each.method} map {each.trustworthiness:.3f}"
-        )
-    print(options.out / f"{options.table}.png")
-    return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -1,21 +1,17 @@
 """The paper's tables made again: runs trained, measured, and set beside the printed numbers."""
 
 from covary.reproduction.command import reproduce
-from covary.reproduction.figures import FIGURES, Figure, Map, reproduce_figure
 from covary.reproduction.paper import PAPER, Printed
 from covary.reproduction.report import Line, Number, Report
 from covary.reproduction.scales import SCALES, Scale
 from covary.reproduction.tables import TABLES, Column, Measurement, Table
 
 __all__ = [
-    "FIGURES",
     "PAPER",
     "SCALES",
     "TABLES",
     "Column",
-    "Figure",
     "Line",
-    "Map",
     "Measurement",
     "Number",
     "Printed",
@@ -23,5 +19,4 @@ __all__ = [
     "Scale",
     "Table",
     "reproduce",
-    "reproduce_figure",
 ]

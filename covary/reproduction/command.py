@@ -11,14 +11,15 @@ from covary.errors import InputError
 from covary.evaluation import Options
 from covary.evaluation.result import check_writable
 from covary.reproduction.facts import OUT_DOMAIN, differences_of, facts_of, notes_of, protocols_of
+from covary.reproduction.figures import draw
 from covary.reproduction.measuring import REFERENCE, measure_missing, time_missing
 from covary.reproduction.paper import PAPER
 from covary.reproduction.plan import choose_rows, choose_scale, choose_seeds, choose_table, plan
 from covary.reproduction.render import markdown, page
 from covary.reproduction.report import Report, lines_of, order_of
 from covary.reproduction.scales import Scale
-from covary.reproduction.stages import Checked, Place, Say, check_images, train_all, unfinished, work_of
-from covary.reproduction.tables import TABLES, Images, Table, columns_of
+from covary.reproduction.stages import Checked, Place, Say, Work, check_images, train_all, unfinished, work_of
+from covary.reproduction.tables import FIGURES, Images, Table, columns_of
 from covary.rundir import write_atomic
 
 
@@ -44,7 +45,7 @@ def reproduce(
     Runs lie in ``out/runs/SETTING/ROW/seed-N``, where all tables find them; the same call goes on where it was
     interrupted. The table is written to ``out/TABLE.json``, ``.md`` and ``.html``.
 
-    table:     a name of ``TABLES``.
+    table:     a name of ``TABLES`` or ``FIGURES``, whose picture is written to ``out/FIGURE.png``.
     scale:     a name of ``SCALES``: demo, small or paper.
     data:      SPEC of the images to train on and to measure in-domain; None takes the scale's.
     sets:      SPECs of the out-domain sets; None takes the scale's.
@@ -59,10 +60,10 @@ def reproduce(
     Raises InputError before any long work: an unknown name, an option that the table would ignore, images that cannot
     be read, a folder that holds another run. TrainingError, Interrupted: see ``training.train``.
     """
-    chosen, at, out = TABLES[choose_table(table)], choose_scale(scale), Path(out)
+    chosen, at, out = choose_table(table), choose_scale(scale), Path(out)
     _refuse_ignored(table, chosen, sets=sets, detection=detection, data=data, epochs=epochs, seeds=seeds)
     _refuse_many_processes()
-    for suffix in ("json", "md", "html"):
+    for suffix in ("json", "md", "html", "png"):
         check_writable(out / f"{table}.{suffix}")
     planned = plan(
         chosen,
@@ -87,13 +88,16 @@ def reproduce(
         measured = time_missing(planned, reference=reference, scale=at, out=out, place=place)
     else:
         left = unfinished(planned, place=place)
-        checked = check_images(work_of(columns_of(chosen, images)), run=planned[0].run, place=place)
+        checked = check_images(_work(table, chosen, images), run=planned[0].run, place=place)
         images = _at_hand(images, checked)
         say(f"train  {len(planned) - len(left)} of {len(planned)} runs are there")
         train_all(left, place=place)
-        measured = measure_missing(planned, work_of(columns_of(chosen, images)), checked=checked, place=place)
+        if table in FIGURES:
+            measured = draw(planned, kind=chosen.columns[0], file=out / f"{table}.png", place=place)
+        else:
+            measured = measure_missing(planned, _work(table, chosen, images), checked=checked, place=place)
     columns = columns_of(chosen, images)
-    lines = lines_of(measured, columns, PAPER[table])
+    lines = lines_of(measured, columns, PAPER.get(table, {}))
     order = order_of(lines, columns)
     report = Report(
         table=table,
@@ -108,9 +112,15 @@ def reproduce(
         protocols=protocols_of(measured),
     )
     write_atomic(out / f"{table}.json", json.dumps(dataclasses.asdict(report), indent=2, ensure_ascii=False) + "\n")
-    write_atomic(out / f"{table}.md", markdown(report))
-    write_atomic(out / f"{table}.html", page(report))
+    picture = out / f"{table}.png" if table in FIGURES else None
+    write_atomic(out / f"{table}.md", markdown(report, picture=picture))
+    write_atomic(out / f"{table}.html", page(report, picture=picture))
     return report
+
+
+def _work(name: str, table: Table, images: Images) -> list[Work]:
+    """Return the tasks of ``covary evaluate`` and the SPECs behind the columns of a table; a figure has none."""
+    return [] if name in FIGURES else work_of(columns_of(table, images))
 
 
 def _images(table: Table, scale: Scale, *, data: str, sets: Sequence[str] | None, detection: str | None) -> Images:
@@ -149,7 +159,7 @@ def _refuse_ignored(name: str, table: Table, **given: object) -> None:
         "detection": "detection" not in table.columns,
         "data": "cost" in table.columns,
         "epochs": "cost" in table.columns,
-        "seeds": "cost" in table.columns,
+        "seeds": "cost" in table.columns or name in FIGURES,
     }
     for option, ignored in useless.items():
         if ignored and given[option] is not None:

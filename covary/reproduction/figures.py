@@ -1,169 +1,101 @@
-"""Figures 1 and 4 of the paper made again: maps of transformation codes and of the hypernetwork's matrices."""
+"""Figures 1 and 4 of the paper: maps of transformation codes and of the matrices a hypernetwork makes of them.
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+Figure 1 colours them by type, figure 4 the codes of each type by the quarter of its range that a parameter lies in. How
+many images and which settings of UMAP are not stated there. Beside the picture: how well the rows themselves, not
+their map, are clustered by what colours them (silhouette), and how far the map keeps neighbours (trustworthiness).
+"""
+
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from torch import Tensor
 
-from covary import dist
 from covary.draw.maps import Panel, maps
-from covary.evaluation.clusters import NEIGHBOURS, flatten, silhouette, trustworthiness
-from covary.evaluation.codes import Codes, codes_of
-from covary.evaluation.result import check_writable
+from covary.evaluation import Result
+from covary.evaluation.clusters import flatten, silhouette, trustworthiness
+from covary.evaluation.codes import QUARTERS, Codes, codes_of
 from covary.evaluation.source import resolve
 from covary.evaluation.subject import Subject
 from covary.evaluation.transformations import TYPES
-from covary.reproduction.plan import Planned, choose_scale, choose_table, deviations, plan
-from covary.reproduction.stages import Place, Say, train_all, unfinished
-from covary.reproduction.tables import TABLES
-from covary.rundir import write_atomic
+from covary.reproduction.measuring import Measured
+from covary.reproduction.plan import Planned
+from covary.reproduction.stages import Place
+from covary.reproduction.tables import CODES
 from covary.version import __version__, commit
 
 IMAGES = 1000
-LIKE = "table5"  # whose setting the figures' runs have
-SUFFIXES = ("png", "svg", "json")
-RANGES = ("first quarter", "second", "third", "last quarter")
-FIGURES: Mapping[str, tuple[str, ...]] = MappingProxyType({"figure1": ("equimod", "stl"), "figure4": ("stl",)})
-"""The rows whose runs a figure shows."""
+QUARTER_NAMES = tuple(f"quarter {number}" for number in range(1, QUARTERS + 1))
+BY_TYPE, BY_QUARTER = "by-type", "by-quarter"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Map:
-    """A panel's numbers.
+def draw(planned: Sequence[Planned], *, kind: str, file: Path, place: Place) -> list[Measured]:
+    """Draw a figure of the runs into ``file``; return how well each is clustered.
 
-    silhouette:      of the groups, in the rows before they are flattened; ``flat_silhouette`` in the map.
-    trustworthiness: of the map.
+    kind: BY_TYPE (figure 1: codes and matrices) or BY_QUARTER (figure 4: the codes of each type).
     """
-
-    title: str
-    method: str
-    rows: int
-    silhouette: float
-    flat_silhouette: float
-    trustworthiness: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A figure made again: its maps, and what they depend on."""
-
-    figure: str
-    scale: str
-    data: str
-    images: int
-    epochs: int
-    seed: int
-    deviations: tuple[str, ...]
-    maps: tuple[Map, ...]
-    covary: str
-    commit: str | None
-
-
-def reproduce_figure(
-    name: str,
-    *,
-    out: str | Path,
-    scale: str = "demo",
-    data: str | None = None,
-    epochs: int | None = None,
-    device: str = "auto",
-    root: str | Path | None = None,
-    cache: str | Path | None = None,
-    say: Say = print,
-) -> Figure:
-    """Make a figure of the paper again: train the runs that are missing, draw ``out/NAME.png`` and ``.svg``.
-
-    Its numbers go to ``out/NAME.json``. Runs lie where those of the tables do (``reproduce``).
-
-    name: a name of ``FIGURES``. Everything else is as for ``reproduce``, also what is raised.
-    """
-    rows, at, folder = FIGURES[choose_table(name, FIGURES)], choose_scale(scale), Path(out)
-    for suffix in SUFFIXES:
-        check_writable(folder / f"{name}.{suffix}")
-    planned = plan(TABLES[LIKE], at, rows=rows, seeds=1, data=data, epochs=epochs, out=folder)
-    place = Place(
-        device=dist.choose_device(device),
-        root=None if root is None else Path(root),
-        cache=None if cache is None else Path(cache),
-        options=at.options,
-        say=say,
-    )
-    left = unfinished(planned, place=place)
-    say(f"train  {len(planned) - len(left)} of {len(planned)} runs are there")
-    train_all(left, place=place)
-    say(f"draw  {name}")
-    return draw_figure(name, planned, scale=scale, out=folder, place=place)
+    panels, measured = [], []
+    for each in planned:
+        begin = time.perf_counter()
+        place.say(f"draw  {each.row}")
+        subject = Subject(
+            source=resolve(each.folder),
+            data=each.run.data,
+            device=place.device,
+            batch_size=256,
+            seed=0,
+            options=place.options,
+            root=place.root,
+            cache=place.cache,
+        )
+        codes = codes_of(subject, IMAGES)
+        some, metrics, flattening = (_by_type if kind == BY_TYPE else _by_quarter)(each.row, codes)
+        panels += some
+        result = Result(
+            task=CODES,
+            protocol=f"one change each of {len(codes.rows)} test images, {', '.join(TYPES)} in turn; mapped by "
+            f"{flattening}; {subject.extractor.says_images}",
+            source=str(each.folder),
+            data=each.run.data,
+            metrics=metrics,
+            seconds=round(time.perf_counter() - begin, 3),
+            covary=__version__,
+            commit=commit(),
+        )
+        measured.append(Measured(row=each.row, seed=each.seed, results={(CODES, each.run.data): result}))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    maps(panels, columns=2 if kind == BY_TYPE else 3).savefig(file, dpi=110)
+    return measured
 
 
-def draw_figure(name: str, planned: Sequence[Planned], *, scale: str, out: Path, place: Place) -> Figure:
-    """Draw a figure from finished runs, one of each of its rows."""
-    data = planned[0].run.data
-    codes = {each.row: codes_of(_subject(each, place), IMAGES) for each in planned}
-    panels, numbers = zip(*(_figure1(codes) if name == "figure1" else _figure4(codes["stl"])), strict=True)
-    drawn = maps(panels)
-    out.mkdir(parents=True, exist_ok=True)
-    for suffix in SUFFIXES[:2]:
-        drawn.savefig(out / f"{name}.{suffix}", dpi=150)
-    figure = Figure(
-        figure=name,
-        scale=scale,
-        data=data,
-        images=len(codes["stl"].rows),
-        epochs=planned[0].run.epochs,
-        seed=planned[0].seed,
-        deviations=tuple(deviations(planned)),
-        maps=numbers,
-        covary=__version__,
-        commit=commit(),
-    )
-    write_atomic(out / f"{name}.json", json.dumps(asdict(figure), indent=2) + "\n")
-    return figure
+def _by_type(row: str, codes: Codes) -> tuple[list[Panel], dict[str, float], str]:
+    panels, metrics, flattening = [], {}, ""
+    for name, rows in (("codes", codes.rows), ("maps", codes.maps)):
+        panel, scores, flattening = _panel(f"{row}: {name}", rows, codes.types, TYPES, ordered=False)
+        panels.append(panel)
+        metrics |= {f"{name}.{score}": value for score, value in scores.items()}
+    return panels, metrics, flattening
 
 
-def _figure1(codes: Mapping[str, Codes]) -> list[tuple[Panel, Map]]:
-    equimod, stl = codes["equimod"], codes["stl"]
-    return [
-        _map("EquiMod: matrices W(t), t from labels", equimod.maps, equimod.types, TYPES),
-        _map("STL: matrices W(t), t from pairs", stl.maps, stl.types, TYPES),
-        _map("STL: transformation codes", stl.rows, stl.types, TYPES),
-    ]
-
-
-def _figure4(codes: Codes) -> list[tuple[Panel, Map]]:
-    found = []
+def _by_quarter(row: str, codes: Codes) -> tuple[list[Panel], dict[str, float], str]:
+    panels, metrics, flattening = [], {}, ""
     for index, name in enumerate(TYPES):
-        rows = codes.types == index
-        found.append(_map(f"STL's codes: {name}", codes.rows[rows], codes.quarters[rows], RANGES, ordered=True))
-    return found
+        chosen = codes.types == index
+        panel, scores, flattening = _panel(
+            f"{row}: {name}", codes.rows[chosen], codes.quarters[chosen], QUARTER_NAMES, ordered=True
+        )
+        panels.append(panel)
+        metrics |= {f"{name}.{score}": value for score, value in scores.items()}
+    return panels, metrics, flattening
 
 
-def _map(title: str, rows: Tensor, groups: Tensor, names: Sequence[str], *, ordered: bool = False) -> tuple[Panel, Map]:
-    flat, method = flatten(rows, seed=0)
-    neighbours = min(NEIGHBOURS, len(rows) // 2 - 1)
-    numbers = Map(
-        title=title,
-        method=method,
-        rows=len(rows),
-        silhouette=silhouette(rows, groups),
-        flat_silhouette=silhouette(flat, groups),
-        trustworthiness=trustworthiness(rows, flat, neighbours=neighbours),
+def _panel(
+    title: str, rows: Tensor, groups: Tensor, names: Sequence[str], *, ordered: bool
+) -> tuple[Panel, dict[str, float], str]:
+    flat, flattening = flatten(rows, seed=0)
+    scores = {"silhouette": silhouette(rows, groups), "trustworthiness": trustworthiness(rows, flat)}
+    note = f"{flattening}; silhouette {scores['silhouette']:.2f}, trustworthiness {scores['trustworthiness']:.2f}"
+    panel = Panel(
+        title=title, note=note, points=flat.numpy(), groups=groups.numpy(), names=tuple(names), ordered=ordered
     )
-    note = f"{method}; silhouette {numbers.silhouette:.2f}, trustworthiness {numbers.trustworthiness:.2f}"
-    panel = Panel(title=title, note=note, points=flat.numpy(), groups=groups.numpy(), names=names, ordered=ordered)
-    return panel, numbers
-
-
-def _subject(planned: Planned, place: Place) -> Subject:
-    return Subject(
-        source=resolve(planned.folder),
-        data=planned.run.data,
-        device=place.device,
-        batch_size=256,
-        seed=0,
-        options=place.options,
-        root=place.root,
-        cache=place.cache,
-    )
+    return panel, scores, flattening

@@ -9,7 +9,7 @@ from covary import config
 from covary.errors import InputError, did_you_mean
 from covary.recipes import ROWS, start_run
 from covary.reproduction.scales import SCALES, Scale
-from covary.reproduction.tables import TABLES, Table
+from covary.reproduction.tables import FIGURES, TABLES, Table
 from covary.run import Run
 
 
@@ -28,9 +28,10 @@ class Planned:
     folder: Path
 
 
-def choose_table(name: str, known: Iterable[str] = tuple(TABLES)) -> str:
-    """Return the name of a table or figure; raise ``InputError`` unless it is known."""
-    return _known("table", name, known)
+def choose_table(name: str) -> Table:
+    """Return the table, or what a figure is made of, of a name; raise ``InputError`` unless it is known."""
+    known = {**TABLES, **FIGURES}
+    return known[_known("table", name, known)]
 
 
 def choose_scale(name: str) -> Scale:

@@ -1,9 +1,11 @@
 """A report as Markdown and as one HTML page: no script, nothing loaded, light and dark."""
 
+import base64
 import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from covary.reproduction.measuring import UNTRAINED
 from covary.reproduction.paper import Printed
@@ -30,6 +32,7 @@ tr.first td { border-top: 1px solid var(--line); }
 tr.paper td { color: var(--soft); } tr.reference td { background: var(--band); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; }
 dt { color: var(--soft); } dd { margin: 0; }
+img { max-width: 100%; background: #fff; }
 li { overflow-wrap: anywhere; }
 """
 
@@ -76,8 +79,8 @@ def grid(report: Report) -> list[GridLine]:
     return lines
 
 
-def markdown(report: Report) -> str:
-    """Return the report as Markdown."""
+def markdown(report: Report, *, picture: Path | None = None) -> str:
+    """Return the report as Markdown, which shows a picture that lies beside it."""
     head = ["row", "", *(column.name for column in report.columns)]
     rows = [
         [line.row if line.first else "", line.whose, *(f"**{c.text}**" if c.best else c.text for c in line.cells)]
@@ -91,6 +94,7 @@ def markdown(report: Report) -> str:
     parts = [
         f"# {_plain(_heading(report))}",
         "\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in report.facts.items()),
+        *([f"![{_plain(report.title)}]({picture.name})"] if picture else []),
         "\n".join(table),
         *(
             f"## {title}\n\n" + "\n".join(f"- {_plain(line)}" for line in lines)
@@ -101,12 +105,13 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def page(report: Report) -> str:
-    """Return the report as an HTML page."""
+def page(report: Report, *, picture: Path | None = None) -> str:
+    """Return the report as an HTML page, which holds the picture."""
     e = html.escape
     head = "".join(f"<th>{e(name)}</th>" for name in ("row", "", *(column.name for column in report.columns)))
     body = "\n".join(_table_row(line) for line in grid(report))
     facts = "".join(f"<dt>{e(name)}</dt><dd>{e(value)}</dd>" for name, value in report.facts.items())
+    shown = f'<img src="{_embedded(picture)}" alt="{e(report.title)}">\n' if picture else ""
     sections = "\n".join(
         f"<h2>{e(title)}</h2>\n<ul>{''.join(f'<li>{e(line)}</li>' for line in lines)}</ul>"
         for title, lines in _sections(report)
@@ -115,7 +120,7 @@ def page(report: Report) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{e(_heading(report))}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{e(_heading(report))}</h1>\n<dl>{facts}</dl>\n"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{e(_heading(report))}</h1>\n<dl>{facts}</dl>\n{shown}"
         f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n'
         f"{sections}\n</body>\n</html>\n"
     )
@@ -126,6 +131,10 @@ def _table_row(line: GridLine) -> str:
     names = f"<td>{e(line.row) if line.first else ''}</td><td>{e(line.whose)}</td>"
     cells = "".join(f"<td>{f'<b>{e(c.text)}</b>' if c.best else e(c.text)}</td>" for c in line.cells)
     return f'<tr class="{line.kind}{" first" * line.first}">{names}{cells}</tr>'
+
+
+def _embedded(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
 def _heading(report: Report) -> str:

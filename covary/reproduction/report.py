@@ -65,8 +65,9 @@ def lines_of(measured: Sequence[Measured], columns: Sequence[Column], paper: Num
     lines = []
     for row in dict.fromkeys(each.row for each in measured if each.row != UNTRAINED):
         lines += _ours(row, [each for each in measured if each.row == row], columns)
-        printed = {c.name: paper[row][c.paper] for c in columns if c.paper is not None and c.paper in paper[row]}
-        lines.append(Line(row=row, whose=PAPER, numbers=printed))
+        if row in paper:
+            printed = {c.name: paper[row][c.paper] for c in columns if c.paper is not None and c.paper in paper[row]}
+            lines.append(Line(row=row, whose=PAPER, numbers=printed))
     if untrained := [each for each in measured if each.row == UNTRAINED]:
         lines += _ours(UNTRAINED, untrained, columns)
     chance = {column.name: number for column in columns if (number := _chance(measured, column)) is not None}

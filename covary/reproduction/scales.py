@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from covary.evaluation import Options
+from covary.evaluation.equivariance import EquivarianceOptions
+from covary.evaluation.prediction import PredictionOptions
 from covary.reproduction.paper import SETS
 
 
@@ -58,6 +60,10 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             detection="voc07+12",
             steps=PAPER_STEPS,
             warmup=PAPER_STEPS,
+            options=Options(
+                prediction=PredictionOptions(train_images=0, images=0),
+                equivariance=EquivarianceOptions(images=0, train_images=0),
+            ),
         ),
     }
 )

@@ -6,9 +6,11 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Literal
 
+from covary.evaluation.transformations import TYPES
 from covary.recipes import ABLATIONS, BASE_MODELS, NINE, TARGET_SETS
 from covary.reproduction.paper import CONDITIONS, SETS
 
+CODES = "codes"  # the task behind a figure
 NOISE = "noise"  # what stands for the images where the time of a step is measured
 
 
@@ -139,6 +141,23 @@ TABLES: Mapping[str, Table] = MappingProxyType(
     }
 )
 
+FIGURES: Mapping[str, Table] = MappingProxyType(
+    {
+        "figure1": Table(
+            title="Transformation codes and the matrices made of them, by type",
+            setting="stl10",
+            rows=("equimod", "stl"),
+            columns=("by-type",),
+        ),
+        "figure4": Table(
+            title="Transformation codes of each type, by the quarter of its range",
+            setting="stl10",
+            rows=("stl",),
+            columns=("by-quarter",),
+        ),
+    }
+)
+
 
 def columns_of(table: Table, images: Images) -> tuple[Column, ...]:
     """Return the columns of a table on these images."""
@@ -251,6 +270,26 @@ def _cost(images: Images) -> tuple[Column, ...]:
     )
 
 
+def _by_type(images: Images) -> tuple[Column, ...]:
+    return _scores(images, ("codes", "maps"))
+
+
+def _by_quarter(images: Images) -> tuple[Column, ...]:
+    return _scores(images, TYPES)
+
+
+def _scores(images: Images, names: Sequence[str]) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            name=f"{name}, {score}",
+            measured=(Measurement(task=CODES, data=images.in_domain, metric=f"{name}.{score}"),),
+            paper=None,
+        )
+        for name in names
+        for score in ("silhouette", "trustworthiness")
+    )
+
+
 GROUPS: Mapping[str, Callable[[Images], tuple[Column, ...]]] = MappingProxyType(
     {
         "in-domain": _in_domain,
@@ -261,5 +300,7 @@ GROUPS: Mapping[str, Callable[[Images], tuple[Column, ...]]] = MappingProxyType(
         "equivariance": _equivariance,
         "detection": _detection,
         "cost": _cost,
+        "by-type": _by_type,
+        "by-quarter": _by_quarter,
     }
 )

@@ -260,6 +260,17 @@ def test_the_cost_of_a_step_is_measured_once_against_simclr(tmp_path: Path, monk
     assert len(calls) == 2
 
 
+def test_a_figure_is_drawn_and_its_clusters_are_measured(tmp_path: Path) -> None:
+    report = make("figure4", tmp_path)
+    assert [column.name for column in report.columns[:2]] == ["crop, silhouette", "crop, trustworthiness"]
+    assert numbers(report, "stl").keys() == {column.name for column in report.columns}
+    assert [line.whose for line in report.lines] == [OURS]
+    with Image.open(tmp_path / "figure4.png") as picture:
+        assert min(picture.size) > 300
+    assert "![" in (tmp_path / "figure4.md").read_text()
+    assert 'src="data:image/png;base64,' in (tmp_path / "figure4.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
