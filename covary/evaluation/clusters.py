@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import warnings
 from typing import Literal
 
 import torch
@@ -16,7 +17,8 @@ def flatten(rows: Tensor, *, seed: int) -> tuple[Tensor, Literal["UMAP", "PCA"]]
     if importlib.util.find_spec("umap") is None:
         centred = rows - rows.mean(dim=0)
         return centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].mT, "PCA"
-    umap = importlib.import_module("umap")
+    with warnings.catch_warnings(action="ignore", category=ImportWarning):  # of a part that needs tensorflow
+        umap = importlib.import_module("umap")
     model = umap.UMAP(n_neighbors=min(NEIGHBOURS, len(rows) - 1), random_state=seed, n_jobs=1)
     return torch.as_tensor(model.fit_transform(rows.numpy()), dtype=torch.float64), "UMAP"
 
