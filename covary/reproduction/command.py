@@ -10,6 +10,7 @@ from covary import dist
 from covary.errors import InputError
 from covary.evaluation import Options
 from covary.evaluation.result import check_writable
+from covary.evaluation.transfer import expand
 from covary.reproduction.facts import OUT_DOMAIN, differences_of, facts_of, notes_of, protocols_of
 from covary.reproduction.figures import draw
 from covary.reproduction.measuring import REFERENCE, measure_missing, time_missing
@@ -63,6 +64,8 @@ def reproduce(
     chosen, at, out = choose_table(table), choose_scale(scale), Path(out)
     _refuse_ignored(table, chosen, sets=sets, detection=detection, data=data, epochs=epochs, seeds=seeds)
     _refuse_many_processes()
+    if "linear" not in (options or at.options).prediction.probes:
+        raise InputError("prediction probes leave out linear, whose numbers the tables show; add it.")
     for suffix in ("json", "md", "html", "png"):
         check_writable(out / f"{table}.{suffix}")
     planned = plan(
@@ -127,7 +130,7 @@ def _images(table: Table, scale: Scale, *, data: str, sets: Sequence[str] | None
     """Return the SPECs that a table measures on; raise InputError where one is not said and the scale has none."""
     found = Images(
         in_domain=data,
-        out_domain=tuple(dict.fromkeys(scale.out_domain if sets is None else sets)),
+        out_domain=tuple(expand(scale.out_domain if sets is None else sets)),
         detection=detection or scale.detection,
     )
     if not found.out_domain:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from covary import config
-from covary.reproduction.measuring import Measured
+from covary.reproduction.measuring import UNTRAINED, Measured
 from covary.reproduction.paper import SETS
 from covary.reproduction.plan import Planned, deviations
 from covary.reproduction.scales import PAPER_STEPS, SCALES, Scale
@@ -84,6 +84,11 @@ def notes_of(
         notes.append(
             f"The mean is over {len(images.out_domain)} sets ({', '.join(images.out_domain)}), the paper's over "
             f"{len(SETS)}."
+        )
+    if "equivariance" in table.columns:
+        notes.append(
+            f"The {UNTRAINED} weights have learned no map: a ridge map is fitted for them with labels of training images, "
+            "to this very task. It is no rival of the rows above, whose maps were not."
         )
     if len({each.seed for each in measured if each.seed is not None}) > 1:
         notes.append("± is the standard deviation of the sample of seeds; the paper does not say which its own is.")
