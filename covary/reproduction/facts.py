@@ -87,8 +87,8 @@ def notes_of(
         )
     if "equivariance" in table.columns:
         notes.append(
-            f"The {UNTRAINED} weights have learned no map: a ridge map is fitted for them with labels of training images, "
-            "to this very task. It is no rival of the rows above, whose maps were not."
+            f"The {UNTRAINED} weights have learned no map: a ridge map is fitted for them, with labels, on training "
+            "images and to this very task. It is no rival of the rows above, whose maps were not."
         )
     if len({each.seed for each in measured if each.seed is not None}) > 1:
         notes.append("± is the standard deviation of the sample of seeds; the paper does not say which its own is.")
