@@ -48,9 +48,12 @@ def trustworthiness(rows: Tensor, flat: Tensor, *, neighbours: int = NEIGHBOURS)
     1 - 2 / (n k (2n - 3k - 1)) times the sum, over the k nearest rows in the map, of how much their rank in truth
     exceeds k. Source: Venna and Kaski 2001.
 
-    rows: (n, p). flat: (n, 2). neighbours: k, below n / 2.
+    rows: (n, p). flat: (n, 2). neighbours: k.
+    Raises ValueError: k is n / 2 or more, where the measure has no meaning.
     """
     n, k = len(rows), neighbours
+    if 2 * k >= n:
+        raise ValueError(f"trustworthiness of {n} rows takes fewer than {n / 2:g} neighbours, not {k}")
     truth, nearest = (_order(each) for each in (rows, flat))
     place = torch.zeros(n, n, dtype=torch.int64)
     place.scatter_(1, truth, torch.arange(1, n).repeat(n, 1))

@@ -14,7 +14,7 @@ from covary.augment import COLUMNS
 from covary.errors import InputError
 from covary.evaluation.movers import describe, own_mover
 from covary.evaluation.subject import Subject
-from covary.evaluation.transformations import CONDITIONS, TYPES, draw, only, ranges_of, single, unchanged
+from covary.evaluation.transformations import CONDITIONS, TYPES, draw_each, only, ranges_of, single, unchanged
 from covary.keyed import permutation
 from covary.nets import LinearHypernetwork
 
@@ -62,7 +62,7 @@ def codes_of(subject: Subject, images: int) -> Codes:
     recipe = only(base, CONDITIONS["all"], views=1)
     before = unchanged(base, len(chosen))
     types = torch.arange(len(chosen)) % len(TYPES)
-    drawn = draw(recipe, 2 * len(chosen), seed=subject.seed, stream="codes")[0, ::2]  # one of each pair of partners
+    drawn = draw_each(recipe, len(chosen), seed=subject.seed, stream="codes")[0]
     after = single(before, drawn, types)
     features = subject.extractor.views(subject.test, chosen, torch.stack([before, after]), recipe).to(subject.device)
     rows = describe(mover, features[0], features[1], before, after).cpu()

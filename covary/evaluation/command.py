@@ -102,10 +102,10 @@ def evaluate(
     results = []
     for subject, name in work:
         results.append(_measure(subject, name))
+        if out is not None and is_main():
+            write(Path(out), results)
         if out is None and found.run is not None and is_main():
             write(found.run.result_file(name, subject.data), results[-1:])
-    if out is not None and is_main():
-        write(Path(out), results)
     return results
 
 

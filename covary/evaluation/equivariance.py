@@ -8,7 +8,7 @@ parameters are coded as labels (``augment.Labels``).
 Beyond the paper: composition and inverse. With phi(u, v) the map that leads from view u to view v, x the image and
 a, b two of its views::
 
-    composition   phi(a, b) phi(x, a) x   against   phi(x, b) x, and ranked as b
+    composition   phi(a, b) phi(x, a) x   against   b and phi(x, b) x, and ranked as b
     inverse       phi(a, x) phi(x, a) x   against   x, and ranked as x among x and the views
 """
 
@@ -78,9 +78,11 @@ def equivariance(
 
     mover:  how features move. given: an even number of test images and their views. recipe: of the views.
 
-    Returns ``mrr``, ``h@1``, ``h@5``, ``pre``, and what a random order scores below ``chance.``; ``composition.error``,
-    ``.mrr`` and ``inverse.error``, ``.mrr``, whose errors are |a - b| / |b|, means over rows, of unit vectors for
-    cosine, and ``still.error``, |x - b| / |b|, that of a map that moves nothing.
+    Returns ``mrr``, ``h@1``, ``h@5``, ``pre``, and what a random order scores below ``chance.``; ``error``, that of the
+    predicted features, and ``still.error``, that of a map that moves nothing; ``composition.error``, ``.mrr``, the same
+    of features moved twice, ``composition.gap``, how far they are from features moved at once, and ``inverse.error``,
+    ``.mrr``. Errors are |a - b| / |b|, means over rows, of unit vectors for cosine. A map that moves nothing has gap 0,
+    inverse error 0 and inverse MRR 1: these mean something only where ``error`` is below ``still.error``.
     Raises ValueError: the views of partners were not made by the same numbers.
     """
     partner = partner_of(len(given.start))
@@ -109,14 +111,16 @@ def equivariance(
     first, candidates = compared([start]), compared([mover.start(view) for view in given.views])
     predicted, composed, inverted = compared(moved), compared(onward), compared(returned)
     everyone = torch.arange(count)
-    parameters = Labels(recipe).absolute(given.params).transpose(0, 1)
+    parameters = Labels(recipe).absolute(given.params).transpose(0, 1).to(first.device)
 
     def ranked(queries: Tensor, among: Tensor, right: Tensor) -> float:
         return retrieval(similarities(queries, among, distance=distance), right)["mrr"]
 
     found = retrieval(similarities(predicted, candidates, distance=distance), everyone, parameters)
     found |= {f"chance.{name}": value for name, value in chance(count, parameters).items()}
-    found["composition.error"] = relative_error(composed, predicted[:, following], distance=distance)
+    found["error"] = relative_error(predicted, candidates, distance=distance)
+    found["composition.error"] = relative_error(composed, candidates[:, following], distance=distance)
+    found["composition.gap"] = relative_error(composed, predicted[:, following], distance=distance)
     found["still.error"] = relative_error(first.expand_as(candidates), candidates, distance=distance)
     found["composition.mrr"] = ranked(composed, candidates, torch.tensor(following))
     found["inverse.error"] = relative_error(inverted, first.expand_as(inverted), distance=distance)

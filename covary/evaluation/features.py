@@ -61,7 +61,9 @@ class Extractor:
                 few = views.flatten(0, 1).split(self.batch_size)
                 features = torch.cat([encode(self.encoder, part).float().cpu() for part in few])
                 parts.append(features.unflatten(0, (count, len(places))))
-        return torch.cat(parts, dim=1)
+        features = torch.cat(parts, dim=1)
+        check_finite(features.flatten(0, 1), f"views of {store.split} images")
+        return features
 
     @property
     def says_images(self) -> str:
@@ -97,6 +99,16 @@ def extract(
             images, _ = store.images(batch)
             parts.append(encode(encoder, (images.to(device).float() / 255 - shift) / scale).float().cpu())
     return torch.cat(parts)
+
+
+def check_finite(features: Tensor, what: str) -> None:
+    """Raise InputError where features (n, D) of some images are not finite; what: the words for the images."""
+    broken = int((~features.isfinite()).any(dim=1).sum())
+    if broken:
+        raise InputError(
+            f"The features of {broken} of {len(features)} {what} are not finite; "
+            "the encoder has diverged, or its weights are not for this normalisation."
+        )
 
 
 def kept(folder: Path, key: object, compute: Callable[[], Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from covary.errors import InputError
+from covary.evaluation.features import check_finite
 
 Metric = Literal["top1", "mean_per_class"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -55,12 +56,7 @@ def check(
             )
         if len(features) == 0:
             raise InputError(f"There are no {name} images; an evaluation needs one or more.")
-        broken = int((~features.isfinite()).any(dim=1).sum())
-        if broken:
-            raise InputError(
-                f"The features of {broken} of {len(features)} {name} images are not finite; "
-                "the encoder has diverged, or its weights are not for this normalisation."
-            )
+        check_finite(features, f"{name} images")
     if train_features.shape[1] != test_features.shape[1]:
         raise InputError(
             f"train features have {train_features.shape[1]} dimensions and test features {test_features.shape[1]}; "

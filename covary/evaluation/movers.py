@@ -12,6 +12,7 @@ from covary.evaluation.source import Source
 from covary.evaluation.transformations import Transformed
 from covary.keyed import permutation
 from covary.methods import CodeMover, LabelMover, Mover, Moves
+from covary.methods.mover import same
 
 Predictor = Literal["auto", "own", "ridge"]
 
@@ -46,7 +47,7 @@ def describe(mover: Mover, before: Tensor, after: Tensor, numbers_before: Tensor
     if isinstance(mover, CodeMover):
         return mover.code(before, after)
     if isinstance(mover, LabelMover):
-        return mover.labels.relative(numbers_before, numbers_after).to(before.dtype)
+        return mover.labels.relative(numbers_before, numbers_after).to(before)
     raise TypeError(f"{type(mover).__name__} says of nothing how it was done")
 
 
@@ -66,17 +67,21 @@ def ridge_mover(train: Transformed, recipe: Recipe, *, seed: int) -> tuple[Label
     before = torch.cat([way[0] for way in ways])
     after = torch.cat([way[2] for way in ways])
     label = torch.cat([labels.relative(way[1], way[3]) for way in ways]).to(before)
-    held_out = permutation(images, seed=seed, stream="ridge", epoch=0)[: max(1, round(HELD_OUT * images))]
-    rows = (held_out + images * torch.arange(len(ways))[:, None]).flatten()
-    fitted = fit_ridge(_inputs(label, before), after - before, rows)
-    move = lambda what, features: features + fitted(_inputs(what, features))  # noqa: E731
-    return LabelMover(start=_same, move=move, embed=_same, labels=labels), fitted.penalty
+    fitted = fit_ridge(_inputs(label, before), after - before, held_out_rows(images, len(ways), seed=seed))
+
+    def move(what: Tensor, features: Tensor) -> Tensor:
+        return features + fitted(_inputs(what, features))
+
+    return LabelMover(start=same, move=move, embed=same, labels=labels), fitted.penalty
+
+
+def held_out_rows(images: int, ways: int, *, seed: int) -> Tensor:
+    """Return the rows, way after way, of images held out: whole pairs of partners, with all of their ways."""
+    pairs = permutation(images // 2, seed=seed, stream="ridge", epoch=0)[: max(1, round(HELD_OUT * images / 2))]
+    both = torch.cat([2 * pairs, 2 * pairs + 1])
+    return (both + images * torch.arange(ways)[:, None]).flatten()
 
 
 def _inputs(label: Tensor, features: Tensor) -> Tensor:
     products = label[:, :, None] * features[:, None]
     return torch.cat([features, label, products.flatten(1)], dim=1)
-
-
-def _same(rows: Tensor) -> Tensor:
-    return rows

@@ -102,7 +102,8 @@ def errors(guesses: Tensor, labels: Tensor, names: Sequence[str]) -> dict[str, f
     """Return ``mse`` and ``r2`` of each parameter, of each group, and of all, on test pairs.
 
     mse: of a group, the mean over its parameters. r2: 1 - sum of squared errors / sum of squared deviations from the
-    test mean of each parameter, both over all parameters of the group. Groups are crop and color.
+    test mean of each parameter, both over all parameters of the group; left out where none of them varies. Groups are
+    crop and color.
 
     guesses, labels: float (n, L). names: of the L parameters; ``jitter.hue`` belongs to color, and becomes color.hue.
     """
@@ -112,8 +113,9 @@ def errors(guesses: Tensor, labels: Tensor, names: Sequence[str]) -> dict[str, f
     groups = {group: [i for i, name in enumerate(named) if name.startswith(f"{group}.")] for group in ("crop", "color")}
     places = {**groups, "all": list(range(len(named))), **{name: [i] for i, name in enumerate(named)}}
     places = {name: rows for name, rows in places.items() if rows}
+    varied = {name: rows for name, rows in places.items() if variance[rows].sum() > 0}
     mse = {f"mse.{name}": squared[rows].mean().item() for name, rows in places.items()}
-    r2 = {f"r2.{name}": 1 - (squared[rows].sum() / variance[rows].sum()).item() for name, rows in places.items()}
+    r2 = {f"r2.{name}": 1 - (squared[rows].sum() / variance[rows].sum()).item() for name, rows in varied.items()}
     return mse | r2
 
 

@@ -63,4 +63,4 @@ def check_writable(path: Path) -> None:
 def write(path: Path, results: Sequence[Result]) -> None:
     """Write one result as an object, several as a list of objects, atomically."""
     objects = [result.to_json() for result in results]
-    write_atomic(path, json.dumps(objects[0] if len(objects) == 1 else objects, indent=2) + "\n")
+    write_atomic(path, json.dumps(objects[0] if len(objects) == 1 else objects, indent=2, allow_nan=False) + "\n")

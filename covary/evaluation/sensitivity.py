@@ -90,7 +90,9 @@ def moved(start: Tensor, views: Tensor, unit: float) -> Tensor:
 
 
 def between_images(features: Tensor) -> float:
-    """Return the mean of 1 - cosine over all pairs of different images; features: (n, D)."""
+    """Return the mean of 1 - cosine over all pairs of different images; features: (n, D), 0 where all are equal."""
+    if torch.equal(features, features[:1].expand_as(features)):
+        return 0.0
     y = F.normalize(features.double(), dim=1)
     n = len(y)
     return 1 - ((y.sum(dim=0).square().sum() - y.square().sum()) / (n * (n - 1))).item()

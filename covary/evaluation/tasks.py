@@ -12,7 +12,14 @@ from covary.evaluation.detection.task import measure_detection
 from covary.evaluation.label_tasks import held_out, lacking, measure_few_shot, measure_knn, measure_linear
 from covary.evaluation.result import Measured, Result
 from covary.evaluation.subject import Subject
-from covary.evaluation.transform_tasks import measure_equivariance, measure_prediction, measure_sensitivity
+from covary.evaluation.transform_tasks import (
+    check_equivariance,
+    check_prediction,
+    check_sensitivity,
+    measure_equivariance,
+    measure_prediction,
+    measure_sensitivity,
+)
 from covary.evaluation.transformations import CONDITIONS
 
 
@@ -24,6 +31,7 @@ class Task:
     needs:    what the images must have; tasks that need images alone use labels nowhere. Beyond labels: validation
               images (``transfer.hold_out``), or enough test images for an episode (``few_shot.lacking``). Those that
               need boxes read images and boxes themselves.
+    ready:    raises InputError for whatever else the images or the source lack.
     headline: the metrics that encoders are compared by, and whose mean over several sets means something; an option may
               leave some of them out.
     """
@@ -31,6 +39,7 @@ class Task:
     measure: Callable[[Subject], Measured]
     needs: Literal["images", "labels", "validation", "episodes", "boxes"]
     headline: tuple[str, ...]
+    ready: Callable[[Subject], None] = lambda subject: None
 
     def check(self, subject: Subject) -> None:
         """Raise InputError, before any long work, where the images lack what is needed."""
@@ -44,6 +53,7 @@ class Task:
             held_out(subject)
         if self.needs == "episodes" and (lack := lacking(subject)):
             raise InputError(f"{subject.data}: {lack}")
+        self.ready(subject)
 
     def suits(self, subject: Subject) -> bool:
         """Whether ``all`` includes the task for these images."""
@@ -92,12 +102,23 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         "knn": Task(measure=measure_knn, needs="labels", headline=("top1", "mean_per_class")),
         "linear": Task(measure=measure_linear, needs="validation", headline=("accuracy", "top1", "mean_per_class")),
         "few-shot": Task(measure=measure_few_shot, needs="episodes", headline=("1-shot.accuracy", "5-shot.accuracy")),
-        "transform-prediction": Task(measure=measure_prediction, needs="images", headline=("mse.all", "type_accuracy")),
+        "transform-prediction": Task(
+            measure=measure_prediction,
+            needs="images",
+            headline=("mse.all", "type_accuracy"),
+            ready=check_prediction,
+        ),
         "equivariance": Task(
-            measure=measure_equivariance, needs="images", headline=tuple(f"{name}.mrr" for name in CONDITIONS)
+            measure=measure_equivariance,
+            needs="images",
+            headline=tuple(f"{name}.mrr" for name in CONDITIONS),
+            ready=check_equivariance,
         ),
         "sensitivity": Task(
-            measure=measure_sensitivity, needs="images", headline=tuple(f"invariance.{name}" for name in CONDITIONS)
+            measure=measure_sensitivity,
+            needs="images",
+            headline=tuple(f"invariance.{name}" for name in CONDITIONS),
+            ready=check_sensitivity,
         ),
         "detection": Task(measure=measure_detection, needs="boxes", headline=("ap", "ap50", "ap75")),
     }

@@ -20,6 +20,7 @@ from covary.evaluation.transformations import (
     TYPES,
     Transformed,
     draw,
+    draw_each,
     only,
     ranges_of,
     says,
@@ -29,7 +30,26 @@ from covary.evaluation.transformations import (
 from covary.keyed import permutation
 from covary.methods import CodeMover, ReadsCodes
 
+LEAST_TRAIN = 20  # images that a probe or a ridge map can be fitted on
 RIDGE_VIEWS = 2  # of each training image
+
+
+def check_sensitivity(subject: Subject) -> None:
+    """Raise InputError where there are too few images to be compared with each other."""
+    _check_count(subject.test, 2)
+
+
+def check_prediction(subject: Subject) -> None:
+    """Raise InputError where there are too few images to fit a probe and to measure it."""
+    _check_count(subject.train, LEAST_TRAIN)
+    _check_count(subject.test, 2)
+
+
+def check_equivariance(subject: Subject) -> None:
+    """Raise InputError for a source without the map that is asked for, and for too few images."""
+    if own_mover(subject.source, subject.options.equivariance.predictor, subject.device) is None:
+        _check_count(subject.train, LEAST_TRAIN)
+    _check_count(subject.test, 2)
 
 
 def measure_equivariance(subject: Subject) -> Measured:
@@ -38,7 +58,7 @@ def measure_equivariance(subject: Subject) -> Measured:
     base = ranges_of(subject.source.recipe, subject.extractor, options.ranges)
     own = own_mover(subject.source, options.predictor, subject.device)
     rows = _some(subject.test, options.images, subject.seed, "equivariance", even=True)
-    train = _some(subject.train, options.train_images, subject.seed, "ridge", even=False)
+    train = _some(subject.train, options.train_images, subject.seed, "ridge", even=True)
     metrics, penalties = {}, []
     for condition, operations in CONDITIONS.items():
         recipe = only(base, operations, views=options.transformations)
@@ -84,13 +104,13 @@ def measure_prediction(subject: Subject) -> Measured:
     labels = Labels(recipe)
     relative, both, typed, types = [], [], [], []
     for split, store, some in zip(("train", "test"), stores, rows, strict=True):
-        params = draw(recipe, len(some), seed=subject.seed, stream=f"pairs {split}")
+        params = draw_each(recipe, len(some), seed=subject.seed, stream=f"pairs {split}")
         both.append(subject.extractor.views(store, some, params, recipe).to(subject.device))
         relative.append(labels.relative(params[0], params[1]).to(subject.device))
         one = only(base, CONDITIONS["all"], views=1)
         before = unchanged(base, len(some))
         kind = permutation(len(some), seed=subject.seed, stream=f"types {split}", epoch=0) % len(TYPES)
-        after = single(before, draw(one, len(some), seed=subject.seed, stream=f"typed {split}")[0], kind)
+        after = single(before, draw_each(one, len(some), seed=subject.seed, stream=f"typed {split}")[0], kind)
         typed.append(subject.extractor.views(store, some, torch.stack([before, after]), one).to(subject.device))
         types.append(kind.to(subject.device))
     held_out = permutation(len(rows[0]), seed=subject.seed, stream="probe validation", epoch=0)
@@ -183,10 +203,14 @@ def _transformed(
     return Transformed(start=features[0], views=features[1:], before=params[0], params=params[1:])
 
 
+def _check_count(store: ImageStore, least: int) -> None:
+    if len(store) < least:
+        raise InputError(
+            f"{store.name} has {len(store)} {store.split} images; this task expects {least} or more of them."
+        )
+
+
 def _some(store: ImageStore, count: int, seed: int, stream: str, *, even: bool) -> Tensor:
     """Return rows of some images, all where count is 0 or there are fewer, an even number where asked."""
     found = permutation(len(store), seed=seed, stream=stream, epoch=0)[: count or len(store)]
-    found = found[: len(found) - len(found) % 2] if even else found
-    if len(found) < 2:
-        raise InputError(f"{store.name} has {len(store)} {store.split} images; expected 2 or more.")
-    return found
+    return found[: len(found) - len(found) % 2] if even else found

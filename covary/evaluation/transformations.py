@@ -75,12 +75,17 @@ def only(recipe: Recipe, operations: tuple[Name, ...], *, views: int, always: bo
     )
 
 
-def draw(recipe: Recipe, count: int, *, seed: int, stream: str, epoch: int = 0) -> Tensor:
+def draw(recipe: Recipe, count: int, *, seed: int, stream: str) -> Tensor:
     """Return the numbers of the views of ``count`` square images, float32 (v, count, P); partners share them."""
     even = count + count % 2
     sizes = torch.full((even, 2), recipe.size)
     key = keyed.derive(seed, "evaluation", stream)
-    return sample(recipe, seed=key, epoch=epoch, positions=torch.arange(even), sizes=sizes)[:, :count]
+    return sample(recipe, seed=key, epoch=0, positions=torch.arange(even), sizes=sizes)[:, :count]
+
+
+def draw_each(recipe: Recipe, count: int, *, seed: int, stream: str) -> Tensor:
+    """Return the numbers of the views of ``count`` square images, float32 (v, count, P); no two images share them."""
+    return draw(replace(recipe, partners=False), count, seed=seed, stream=stream)
 
 
 def unchanged(recipe: Recipe, count: int) -> Tensor:

@@ -11,7 +11,7 @@ from covary.augment import Labels, preset
 from covary.errors import InputError
 from covary.evaluation import equivariance as measured
 from covary.evaluation.equivariance import EquivarianceOptions, equivariance, partner_of, relative_error
-from covary.evaluation.movers import describe, ridge_mover
+from covary.evaluation.movers import describe, held_out_rows, ridge_mover
 from covary.evaluation.transformations import CONDITIONS, Transformed, draw, only, unchanged
 from covary.methods import CodeMover, LabelMover
 
@@ -52,7 +52,7 @@ def test_an_exactly_equivariant_encoder_scores_1(mover, distance: str) -> None:
     found = equivariance(mover, given(exact), COLOR, space="features", distance=distance)
     for name in ("mrr", "h@1", "h@5", "composition.mrr", "inverse.mrr"):
         assert found[name] == pytest.approx(1.0)
-    for name in ("pre", "composition.error", "inverse.error"):
+    for name in ("pre", "error", "composition.error", "composition.gap", "inverse.error"):
         assert found[name] == pytest.approx(0.0, abs=1e-6)
     assert found["still.error"] > 0.01
 
@@ -107,7 +107,9 @@ def test_numbers_equal_a_loop() -> None:
             "h@1": rank <= 1,
             "h@5": rank <= 5,
             "pre": float(gap.double().square().mean()),
-            "composition.error": float((unit(composed) - unit(direct)).norm()),
+            "error": float((unit(predicted) - unit(views[k])).norm()),
+            "composition.error": float((unit(composed) - unit(views[following])).norm()),
+            "composition.gap": float((unit(composed) - unit(direct)).norm()),
             "composition.mrr": 1 / (1 + sum(score > onward[following] for score in onward)),
             "inverse.error": float((unit(returned) - unit(x)).norm()),
             "inverse.mrr": 1 / (1 + sum(score > back[0] for score in back)),
@@ -167,3 +169,30 @@ def test_a_ridge_map_finds_a_bilinear_action() -> None:
 def test_wrong_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         EquivarianceOptions(**options)
+
+
+def test_a_map_that_moves_nothing_is_told_by_its_error() -> None:
+    still = LabelMover(start=same, move=lambda label, features: features, embed=same, labels=LABELS)
+    found = equivariance(still, given(exact), COLOR, space="features", distance="euclidean")
+    assert found["error"] == found["still.error"] > 0
+    assert (found["composition.gap"], found["inverse.error"], found["inverse.mrr"]) == (0, 0, 1)
+    assert found["mrr"] == pytest.approx(found["chance.mrr"])
+
+
+def test_a_ridge_map_holds_out_whole_pairs_with_all_their_ways() -> None:
+    rows = held_out_rows(20, 3, seed=0)
+    images = {row % 20 for row in rows.tolist()}
+    assert rows.tolist() == sorted({image + 20 * way for image in images for way in range(3)}, key=rows.tolist().index)
+    assert {image ^ 1 for image in images} == images
+    assert len(images) == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_features_on_a_gpu_give_the_same_numbers() -> None:
+    rows = given(exact, n=40)
+    there = Transformed(start=rows.start.cuda(), views=rows.views.cuda(), before=rows.before, params=rows.params)
+    for mover in (BY_LABEL, BY_CODE, ridge_mover(rows, COLOR, seed=0)[0]):
+        moving = ridge_mover(there, COLOR, seed=0)[0] if mover not in (BY_LABEL, BY_CODE) else mover
+        found = equivariance(moving, there, COLOR, space="features", distance="cosine")
+        wanted = equivariance(mover, rows, COLOR, space="features", distance="cosine")
+        assert found == pytest.approx(wanted, abs=1e-4)
