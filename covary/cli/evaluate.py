@@ -49,7 +49,7 @@ class Options:
     cache: Path | None = None
     """Folder of decoded image stores; default $COVARY_CACHE or ~/.cache/covary."""
     seed: int = 0
-    """Seed of the validation split and of untrained weights."""
+    """Seed of untrained weights and of whatever a task draws."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covary.augment import COLUMNS
+from covary.augment import COLUMNS, Recipe
 from covary.errors import InputError
 from covary.evaluation.movers import describe, own_mover
 from covary.evaluation.subject import Subject
@@ -67,18 +67,24 @@ def codes_of(subject: Subject, images: int) -> Codes:
     features = subject.extractor.views(subject.test, chosen, torch.stack([before, after]), recipe).to(subject.device)
     rows = describe(mover, features[0], features[1], before, after).cpu()
     weight = mover.move.weight.detach().cpu()
-    return Codes(rows=rows, types=types, quarters=_quarters(after, types), weight=weight)
+    return Codes(rows=rows, types=types, quarters=quarters(after, types, recipe), weight=weight)
 
 
-def _quarters(params: Tensor, types: Tensor) -> Tensor:
-    """Return in which quarter of the range that its type spans each parameter lies, int64 (n,)."""
-    crop = params[:, COLUMNS["crop"]]
-    values = {name: params[:, COLUMNS[name]].squeeze(1) for name in TYPES if name != "crop"}
-    values["crop"] = crop[:, 2] * crop[:, 3]
-    found = torch.empty_like(types)
+def quarters(params: Tensor, types: Tensor, recipe: Recipe) -> Tensor:
+    """Return in which quarter of its range in the recipe the parameter of each type lies, int64 (n,), 0 to 3.
+
+    params: float32 (n, P). types: int64 (n,), indices into ``TYPES``.
+    """
+    crop, jitter, found = params[:, COLUMNS["crop"]], recipe.jitter, torch.empty_like(types)
     for index, name in enumerate(TYPES):
+        if name == "crop":
+            values, (low, high) = crop[:, 2] * crop[:, 3], recipe.crop.scale
+        elif name == "hue":
+            values, (low, high) = params[:, COLUMNS[name]].squeeze(1), (-jitter.hue, jitter.hue)
+        else:
+            reach = getattr(jitter, name)
+            values, (low, high) = params[:, COLUMNS[name]].squeeze(1), (max(0.0, 1 - reach), 1 + reach)
         rows = types == index
-        some = values[name][rows]
-        share = (some - some.min()) / (some.max() - some.min()).clamp(min=1e-12)
-        found[rows] = (share * QUARTERS).long().clamp(max=QUARTERS - 1)
+        share = (values[rows] - low) / max(high - low, 1e-12)
+        found[rows] = (share * QUARTERS).long().clamp(0, QUARTERS - 1)
     return found

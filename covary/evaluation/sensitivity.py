@@ -7,6 +7,7 @@ different images: 0 does not move, 1 is as far as another image.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from covary.augment import COLUMNS, Recipe
 from covary.errors import InputError
+from covary.evaluation.transformations import Ranges
 
 STEPS = (-1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0)  # shares of a parameter's reach
 
@@ -35,11 +37,16 @@ class SensitivityOptions:
     """Reach of brightness, contrast and saturation: factors from 1 - this to 1 + this."""
     hue: float = 0.1
     """Reach of hue in turns of the colour wheel."""
+    ranges: Ranges = "auto"
+    """Ranges of crop and jitter that invariance is measured under: paper, or auto, those of the run where there is
+    one."""
 
     def __post_init__(self) -> None:
         """Raise InputError for values that move nothing, or too much."""
         if self.images < 0 or self.images == 1:
             raise InputError(f"sensitivity images is {self.images}; expected 2 or more, or 0 for all.")
+        if self.ranges not in get_args(Ranges):
+            raise InputError(f"sensitivity ranges is '{self.ranges}'; expected {' or '.join(get_args(Ranges))}.")
         for name, most in (("zoom", 0.95), ("rotation", 180), ("blur", 100), ("color", 1), ("hue", 0.5)):
             if not 0 < getattr(self, name) <= most:
                 raise InputError(f"sensitivity {name} is {getattr(self, name):g}; expected above 0, at most {most:g}.")

@@ -153,7 +153,7 @@ def measure_prediction(subject: Subject) -> Measured:
 def measure_sensitivity(subject: Subject) -> Measured:
     """Follow features along one parameter at a time, and say how invariant they are to crop, colour and both."""
     options, seed = subject.options.sensitivity, subject.seed
-    base = ranges_of(subject.source.recipe, subject.extractor, "auto")
+    base = ranges_of(subject.source.recipe, subject.extractor, options.ranges)
     rows = _some(subject.test, options.images, seed, "sensitivity", even=True)
     before = unchanged(base, len(rows))
     clean = subject.extractor.views(subject.test, rows, before[None], base)[0]

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from covary.augment import COLUMNS, preset
 from covary.errors import InputError
-from covary.evaluation.codes import Codes, codes_of
+from covary.evaluation.codes import Codes, codes_of, quarters
 from covary.evaluation.options import Options
 from covary.evaluation.source import resolve
 from covary.evaluation.subject import Subject
-from covary.evaluation.transformations import TYPES
+from covary.evaluation.transformations import TYPES, unchanged
 from covary.methods import METHODS
 from tests.evaluation.test_transform_tasks import finished_run
 from tests.tiny import small
@@ -36,8 +37,7 @@ def test_codes_are_of_single_changes(tmp_path: Path, name: str) -> None:
     assert found.rows.shape == (50, found.weight.shape[1])
     assert found.types.bincount().tolist() == [10] * len(TYPES)
     for kind in range(len(TYPES)):
-        quarters = found.quarters[found.types == kind]
-        assert {0, 3} <= set(quarters.tolist()) <= {0, 1, 2, 3}
+        assert set(found.quarters[found.types == kind].tolist()) <= {0, 1, 2, 3}
     if name == "equimod":  # labels: a hue changes the last number alone
         hues = found.rows[found.types == TYPES.index("hue")]
         assert not hues[:, :7].any()
@@ -49,3 +49,16 @@ def test_a_method_without_a_hypernetwork_is_refused(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", small(METHODS["simclr"]))
     with pytest.raises(InputError, match="has learned no map of features"):
         codes_of(subject(run), 50)
+
+
+def test_quarters_are_of_the_recipe_s_range() -> None:
+    recipe = preset("paper", size=16, mean=(0.5,) * 3, std=(0.25,) * 3)  # areas from 0.2 to 1, factors 0.6 to 1.4
+    params = unchanged(recipe, 6).clone()
+    params[0, :4] = torch.tensor([0, 0, 1.0, 0.39])  # area 0.39 of 0.2 to 1: the first quarter
+    params[1, :4] = torch.tensor([0, 0, 0.9, 0.9])
+    params[2, COLUMNS["brightness"]] = 0.61
+    params[3, COLUMNS["brightness"]] = 1.01
+    params[4, COLUMNS["hue"]] = -0.01
+    params[5, COLUMNS["hue"]] = 0.1
+    types = torch.tensor([TYPES.index(name) for name in ("crop", "crop", "brightness", "brightness", "hue", "hue")])
+    assert quarters(params, types, recipe).tolist() == [0, 3, 0, 2, 1, 3]

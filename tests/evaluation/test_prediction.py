@@ -71,3 +71,19 @@ def test_a_probe_finds_what_is_there_and_nothing_else(probe: str) -> None:
 def test_wrong_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         PredictionOptions(**options)
+
+
+def test_the_baseline_is_the_mean_of_the_training_labels() -> None:
+    train, test = torch.full((4, 2), 1.0), torch.tensor([[0.0, 0.0], [1.0, 4.0]])
+    nothing, types = torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64)
+    found = baseline(Pairs((nothing, nothing), (train, test), (nothing, nothing), (types, types)), NAMES[:2])
+    assert found["mse.all"] == pytest.approx((1 + 0 + 1 + 9) / 4)
+    assert found["r2.all"] == pytest.approx(1 - 11 / (0.5 + 8))
+
+
+def test_numbers_that_do_not_vary_have_no_r2() -> None:
+    labels = torch.tensor([[1.0, 0.0], [1.0, 2.0]])
+    found = errors(labels, labels, ("crop.height", "jitter.hue"))
+    assert "r2.crop" not in found
+    assert found["mse.crop"] == 0
+    assert found["r2.all"] == 1

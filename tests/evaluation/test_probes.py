@@ -74,3 +74,13 @@ def test_the_epoch_of_least_validation_loss_is_kept() -> None:
         for epochs in (1, 40)
     ]
     assert errors[1] < 1.5 * errors[0]  # 40 epochs on noise learn it by heart; the kept one has not
+
+
+def test_where_inputs_lie_makes_no_difference() -> None:
+    x, y = rows(80, 4, 1)
+    x, y = x.float(), y.float()
+    fits = [
+        fit_mlp(given, y, F.mse_loss, outputs=1, validation=torch.arange(20), hidden=16, epochs=15, seed=0)
+        for given in (x, x + 100)
+    ]
+    torch.testing.assert_close(fits[0](x), fits[1](x + 100), rtol=0, atol=0.02)

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from covary import config, rundir
+from covary.augment import Recipe
 from covary.errors import InputError
-from covary.evaluation import Options, evaluate
+from covary.evaluation import Options, evaluate, transform_tasks
 from covary.evaluation.equivariance import EquivarianceOptions
 from covary.evaluation.features import fingerprint
 from covary.evaluation.movers import own_mover
 from covary.evaluation.prediction import PredictionOptions
 from covary.evaluation.sensitivity import SensitivityOptions
 from covary.evaluation.source import resolve
+from covary.evaluation.subject import Subject
 from covary.methods import METHODS, STL, CodeMover, LabelMover
 from covary.recipes import start_run
 from covary.run import run_from_json
@@ -31,10 +33,10 @@ FEW = Options(
 TASKS = ["transform-prediction", "equivariance", "sensitivity"]
 
 
-def finished_run(path: Path, method) -> Path:
+def finished_run(path: Path, method, *, augment: Recipe | None = None) -> Path:
     """A run folder as training leaves it, with weights that were never trained."""
     run = start_run(data=DATA, method=method, image_size=16)
-    run = replace(run, encoder="resnet8", stem="cifar", method=method, augment=method.fit(run.augment))
+    run = replace(run, encoder="resnet8", stem="cifar", method=method, augment=method.fit(augment or run.augment))
     folder = RunDir(path)
     folder.create()
     folder.write_run(config.to_json(run), {})
@@ -50,8 +52,8 @@ def stl_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished_run(tmp_path_factory.mktemp("runs") / "stl", small(STL))
 
 
-def measure(source, **more):
-    return evaluate(source, data=DATA, task=TASKS, options=FEW, device="cpu", image_size=16, **more)
+def measure(source, options: Options = FEW):
+    return evaluate(source, data=DATA, task=TASKS, options=options, device="cpu", image_size=16)
 
 
 def test_a_run_is_measured_by_its_code_twice_the_same(stl_run: Path) -> None:
@@ -138,3 +140,100 @@ def test_images_without_labels_are_enough(tmp_path: Path) -> None:
     assert [result.task for result in results] == TASKS
     with pytest.raises(InputError, match="has no labels, which an evaluation needs"):
         evaluate("untrained:resnet8", data=str(tmp_path), task="knn", device="cpu", image_size=16)
+    subject = Subject(
+        source=resolve("untrained:resnet8"),
+        data=str(tmp_path),
+        device=torch.device("cpu"),
+        batch_size=64,
+        seed=0,
+        options=FEW,
+        image_size=16,
+    )
+    train, test = ({digest.tobytes() for digest in store.digests} for store in (subject.train, subject.test))
+    assert (len(train), len(test)) == (48, 12)
+    assert not train & test
+
+
+def test_what_is_fitted_is_fitted_to_training_images(stl_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    transformed = transform_tasks._transformed
+
+    def spy(subject, store, rows, recipe, *, stream: str, **more):
+        seen.append((stream.split()[0], store.split))
+        return transformed(subject, store, rows, recipe, stream=stream, **more)
+
+    monkeypatch.setattr(transform_tasks, "_transformed", spy)
+    evaluate(f"untrained:{stl_run}", data=DATA, task="equivariance", options=FEW, device="cpu")
+    assert set(seen) == {("crop", "test"), ("color", "test"), ("all", "test"), ("ridge", "train")}
+
+
+def test_a_probe_is_scored_on_fresh_transformations_one_for_each_pair(
+    stl_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    draw_each = transform_tasks.draw_each
+    monkeypatch.setattr(transform_tasks, "draw_each", lambda *a, **k: drawn.append(draw_each(*a, **k)) or drawn[-1])
+    evaluate(f"untrained:{stl_run}", data=DATA, task="transform-prediction", options=FEW, device="cpu")
+    assert [len(params[0]) for params in drawn] == [60, 60, 40, 40]
+    rows = torch.cat([params[0] for params in drawn])
+    assert len(rows.unique(dim=0)) > 0.95 * len(rows)  # whole boxes without jitter may repeat
+
+
+@pytest.mark.parametrize(
+    "changed", [{"space": "embedding"}, {"distance": "euclidean"}, {"start": "view"}, {"predictor": "ridge"}]
+)
+def test_options_of_equivariance_count(stl_run: Path, changed: dict) -> None:
+    few = replace(FEW, equivariance=replace(FEW.equivariance, **changed))
+    (plain,), (other,) = (
+        evaluate(stl_run, data=DATA, task="equivariance", options=options, device="cpu") for options in (FEW, few)
+    )
+    assert plain.metrics["all.error"] != other.metrics["all.error"]
+    assert plain.protocol != other.protocol
+
+
+def test_ranges_are_those_of_the_run_unless_the_paper_s_are_asked_for(tmp_path: Path) -> None:
+    run = start_run(data=DATA, method=small(STL), image_size=16)
+    stronger = replace(run.augment, jitter=replace(run.augment.jitter, hue=0.5))
+    folder = finished_run(tmp_path / "run", small(STL), augment=stronger)
+    paper = Options(
+        prediction=replace(FEW.prediction, ranges="paper"),
+        equivariance=replace(FEW.equivariance, ranges="paper"),
+        sensitivity=replace(FEW.sensitivity, ranges="paper"),
+    )
+    for own, asked in zip(measure(folder), measure(folder, options=paper), strict=True):
+        assert "0.4/0.4/0.4/0.5" in own.protocol
+        assert "0.4/0.4/0.4/0.1" in asked.protocol
+        assert own.metrics != asked.metrics
+
+
+def test_mean_colours_hardly_notice_a_crop() -> None:
+    *_, felt = measure(Colours())
+    assert felt.metrics["invariance.color"] < 0.7 < 0.9 < felt.metrics["invariance.crop"] < 1
+
+
+class Broken(Colours):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * float("nan")
+
+
+class Dead(Colours):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * 0
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_features_that_are_not_finite_are_refused(task: str) -> None:
+    with pytest.raises(InputError, match=r"views of .* images are not finite"):
+        evaluate(Broken(), data=DATA, task=task, options=FEW, device="cpu", image_size=16)
+
+
+def test_an_encoder_that_says_nothing_has_no_sensitivity() -> None:
+    with pytest.raises(InputError, match=r"gives all images .* the same features"):
+        evaluate(Dead(), data=DATA, task="sensitivity", options=FEW, device="cpu", image_size=16)
+
+
+def test_a_missing_map_is_told_before_other_tasks_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("covary.evaluation.command._measure", lambda *_: pytest.fail("measured"))
+    own = Options(equivariance=EquivarianceOptions(predictor="own"))
+    with pytest.raises(InputError, match="has learned no map of features"):
+        evaluate("untrained:resnet8", data=DATA, task=["knn", "equivariance"], options=own, image_size=16)
