@@ -6,9 +6,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from covary.errors import InputError, did_you_mean
-from covary.evaluation.detection import check as check_detection
 from covary.evaluation.detection import has_boxes
-from covary.evaluation.detection.task import measure_detection
+from covary.evaluation.detection.task import check_subject, measure_detection
 from covary.evaluation.label_tasks import held_out, lacking, measure_few_shot, measure_knn, measure_linear
 from covary.evaluation.result import Measured, Result
 from covary.evaluation.subject import Subject
@@ -44,7 +43,7 @@ class Task:
     def check(self, subject: Subject) -> None:
         """Raise InputError, before any long work, where the images lack what is needed."""
         if self.needs == "boxes":
-            check_detection(subject.source, subject.data, options=subject.options.detection, root=subject.root)
+            check_subject(subject)
             return
         _ = subject.train, subject.test
         if self.needs != "images":

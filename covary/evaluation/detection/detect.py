@@ -78,7 +78,7 @@ def detect(
           being one of everything that the training depends on.
 
     Raises InputError: pycocotools is missing, the encoder is no residual network, images or options are wrong, the
-    folder holds another training, the loss is not finite. Interrupted: see ``training.train``.
+    folder holds another training. TrainingError, Interrupted: see ``training.train``.
     """
     check_installed()
     schedule = options.resolved(data)
@@ -169,7 +169,8 @@ def _protocol(schedule: Schedule, *, train: int, test: int, mean: RGB, std: RGB,
         f"{schedule.iterations} iterations of {schedule.batch_size} images, SGD momentum {schedule.momentum:g}, "
         f"lr {schedule.lr:g} / 10 at {drops}, warm-up over {round(schedule.warmup * schedule.iterations)} from "
         f"{schedule.warmup_factor:g}, weight decay {schedule.weight_decay:g} (BatchNorm 0), shorter side {sizes} px, "
-        f"flips, {colours}, seed {seed}, {dist.world_size()} process(es); BatchNorm statistics of the test: "
-        f"{statistics}; {train} training and {test} test images of shorter side {schedule.test_size} px; COCO AP "
-        "(pycocotools), difficult objects not asked for"
+        f"longer side {schedule.max_size} px at most, flips, {colours}, seed {seed}, {dist.world_size()} process(es); "
+        f"BatchNorm statistics of the test: {statistics}; {train} training and {test} test images of shorter side "
+        f"{schedule.test_size} px, longer side {schedule.max_size} px at most; COCO AP (pycocotools), difficult "
+        "objects not asked for"
     )

@@ -64,6 +64,13 @@ class Schedule:
             raise InputError(f"detection sizes is {self.sizes}; expected one or more lengths of 64 pixels or more.")
         if not self.anchors or min(self.anchors) < 1:
             raise InputError(f"detection anchors is {self.anchors}; expected one or more lengths in pixels.")
+        for name, side in {"test_size": self.test_size, "sizes": max(self.sizes)}.items():
+            if side > self.max_size:
+                raise InputError(
+                    f"detection {name} asks for a shorter side of {side} pixels, but max_size, the limit of the longer "
+                    f"side, is {self.max_size}; lower --detection.{name.replace('_', '-')} or raise "
+                    "--detection.max-size."
+                )
 
     def learning_rate(self, iteration: int) -> float:
         """Return the learning rate of an iteration, the first being 0.
@@ -113,23 +120,37 @@ class DetectionOptions:
     """Lengths of the shorter side of training images in pixels."""
     test_size: int | None = None
     """Length of the shorter side of test images in pixels."""
+    max_size: int | None = None
+    """Largest length of the longer side of all images in pixels; the shorter one follows."""
     anchors: tuple[int, ...] | None = None
     """Square roots of the areas of the anchors in pixels."""
     precise_bn: int | None = None
     """Training batches whose mean statistics BatchNorm takes before the test; 0 keeps the running ones."""
 
     def __post_init__(self) -> None:
-        """Raise InputError for an unknown schedule and for values that no detector can be trained with."""
+        """Raise InputError for an unknown schedule and for values that no schedule it may mean can take."""
         if self.schedule not in get_args(Named):
             raise InputError(
                 f"detection schedule is '{self.schedule}'; expected {', '.join(get_args(Named))}."
                 f"{did_you_mean(self.schedule, get_args(Named))}"
             )
-        self.resolved("")
+        refusals = [refusal for data in SCHEDULES if (refusal := self._refusal(data))]
+        if len(refusals) == len(SCHEDULES):
+            raise refusals[-1]
 
     def resolved(self, data: str) -> Schedule:
-        """Return the schedule for the images of a SPEC."""
+        """Return the schedule for the images of a SPEC.
+
+        Raises InputError: ``auto`` chose a schedule that cannot take the changes.
+        """
         automatic = data if data in SCHEDULES else "small"
         chosen = SCHEDULES[automatic if self.schedule == "auto" else self.schedule]
         changes = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "schedule"}
         return replace(chosen, **{name: value for name, value in changes.items() if value is not None})
+
+    def _refusal(self, data: str) -> InputError | None:
+        try:
+            self.resolved(data)
+        except InputError as refusal:
+            return refusal
+        return None

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from covary import dist
-from covary.errors import InputError
+from covary.errors import TrainingError
 from covary.evaluation.detection.ap import DETECTIONS, Detections
 from covary.evaluation.detection.batches import batches
 from covary.evaluation.detection.options import Schedule
@@ -38,7 +38,8 @@ def train(
 
     Draws from torch's generator: seed it and put it back around the call.
 
-    Raises InputError: the loss is not finite. Interrupted: a signal asked for a stop; a checkpoint was written.
+    Raises TrainingError: the loss is not finite, or a checkpoint cannot be written. Interrupted: a signal asked for a
+    stop; a checkpoint was written.
     """
     optimizer = _optimizer(model, schedule)
     checkpoint, damaged = folder.newest_checkpoint()
@@ -73,7 +74,7 @@ def train(
             losses = module(*_inputs(batch, device))
             loss = sum(losses.values(), torch.zeros((), device=device))
             if dist.any_rank(not math.isfinite(loss.item())):
-                raise InputError(
+                raise TrainingError(
                     f"The detector's loss is not finite at iteration {iteration} (lr {lr:.3g}); lower --detection.lr."
                 )
             optimizer.zero_grad()
@@ -89,10 +90,20 @@ def train(
             stop_now = dist.any_rank(stop.signum is not None)
             if dist.any_rank(time.monotonic() - saved_at > CHECKPOINT_MINUTES * 60) or last or stop_now:
                 if dist.is_main():
-                    folder.save_checkpoint(step, state_tensors(model, optimizer), {})
+                    _save(folder, step, model, optimizer)
                 saved_at = time.monotonic()
             if stop_now and not last:
                 raise Interrupted(stop.signum or signal.SIGTERM, step)
+
+
+def _save(folder: RunDir, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    try:
+        folder.save_checkpoint(step, state_tensors(model, optimizer), {})
+    except OSError as error:
+        raise TrainingError(
+            f"The detector's checkpoint of iteration {step} cannot be written to {folder.path} ({error.strerror}). "
+            "An earlier one stays whole: make room, then run the same command to continue."
+        ) from error
 
 
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:

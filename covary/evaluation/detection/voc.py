@@ -69,7 +69,9 @@ def load(spec: str, *, root: Path) -> BoxedSet:
     VOC counts pixels from 1, the last one included: a box (xmin, ymin, xmax, ymax) becomes
     (xmin - 1, ymin - 1, xmax, ymax), cut at the edges of the image.
 
-    Raises InputError: no such folder, a missing or broken file, an unknown class, an empty box; it names the file.
+    Raises InputError: no such folder, a missing or broken file, an unknown class, a box that is empty or not finite,
+    no class or one named twice, an image both to train on and to test on, training images without an object, test
+    images without one that is not difficult; it names the file.
     MissingData: ``voc07+12`` is not there and cannot be downloaded.
     """
     if spec == VOC0712:
@@ -84,13 +86,23 @@ def load(spec: str, *, root: Path) -> BoxedSet:
             f"a folder with JPEGImages, Annotations and ImageSets/Main, or {VOC0712}.{did_you_mean(spec, [VOC0712])}"
         )
     named = folder / "classes.txt"
-    classes = tuple(_read_lines(named)) if named.exists() else VOC_CLASSES
+    classes = _read_classes(named) if named.exists() else VOC_CLASSES
     return _collect([(folder, "trainval")], (folder, "test"), classes)
 
 
 def _collect(train: Sequence[tuple[Path, str]], test: tuple[Path, str], classes: tuple[str, ...]) -> BoxedSet:
     trained = tuple(boxed for folder, split in train for boxed in _read_split(folder, split, classes))
     tested = tuple(_read_split(*test, classes))
+    for shared in sorted({boxed.image for boxed in trained} & {boxed.image for boxed in tested}):
+        raise InputError(
+            f"The image {shared} is both to train on and to test on; strike it off one of the lists in "
+            f"{_list_file(*test).parent}."
+        )
+    if all(bool(boxed.difficult.all()) for boxed in tested):
+        raise InputError(
+            f"{_list_file(*test)} names no image with an object that is not difficult, and difficult ones are not "
+            "asked for in the test; list one or more."
+        )
     home = test[0]
     images = [boxed.image for boxed in (*trained, *tested)]
     files = [*images, *(image.parents[1] / "Annotations" / f"{image.stem}.xml" for image in images)]
@@ -100,11 +112,25 @@ def _collect(train: Sequence[tuple[Path, str]], test: tuple[Path, str], classes:
 
 
 def _read_split(folder: Path, split: str, classes: tuple[str, ...]) -> list[Boxed]:
-    listed = folder / "ImageSets" / "Main" / f"{split}.txt"
+    listed = _list_file(folder, split)
     images = [_read_image(folder, line.split()[0], classes) for line in _read_lines(listed)]
     if not any(len(image.labels) for image in images):
         raise InputError(f"{listed} names no image with an object; a detector needs one or more.")
     return images
+
+
+def _list_file(folder: Path, split: str) -> Path:
+    return folder / "ImageSets" / "Main" / f"{split}.txt"
+
+
+def _read_classes(file: Path) -> tuple[str, ...]:
+    classes = tuple(_read_lines(file))
+    if not classes:
+        raise InputError(f"{file} names no class; write a class a line, or remove it for those of PASCAL VOC.")
+    for name in classes:
+        if classes.count(name) > 1:
+            raise InputError(f"{file} names the class '{name}' twice; keep one of the lines.")
+    return classes
 
 
 def _read_lines(file: Path) -> list[str]:
@@ -137,13 +163,14 @@ def _read_image(folder: Path, name: str, classes: tuple[str, ...]) -> Boxed:
             f"{annotation} has an object of the class '{unknown}'; expected {', '.join(classes)}."
             f"{did_you_mean(unknown, classes)}"
         )
-    boxes = torch.tensor(numbers, dtype=torch.float32).view(-1, 4) - torch.tensor([1.0, 1.0, 0.0, 0.0])
+    written = torch.tensor(numbers, dtype=torch.float32).view(-1, 4)
+    boxes = written - torch.tensor([1.0, 1.0, 0.0, 0.0])
     boxes = boxes.clamp(min=0).minimum(torch.tensor([width, height, width, height]))
-    empty = (boxes[:, 2:] <= boxes[:, :2]).any(dim=1)
-    if empty.any():
+    sound = written.isfinite().all(dim=1) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    if not sound.all():
         raise InputError(
-            f"Box {int(empty.nonzero()[0]) + 1} of {annotation} is empty within the image of {width} x {height} "
-            "pixels; expected xmin < xmax and ymin < ymax. Mend or remove it."
+            f"Box {int((~sound).nonzero()[0]) + 1} of {annotation} is empty within the image of {width} x {height} "
+            "pixels or not finite; expected numbers with xmin < xmax and ymin < ymax. Mend or remove it."
         )
     labels = torch.tensor([classes.index(name) + 1 for name in names], dtype=torch.int64)
     return Boxed(image=path, boxes=boxes, labels=labels, difficult=torch.tensor(difficult, dtype=torch.bool))

@@ -1,8 +1,12 @@
 """Training, resuming and measuring a detector, in one process and in two."""
 
+import ast
+import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +19,11 @@ from torch.nn.functional import pad
 
 from covary import dist
 from covary.cli import main
-from covary.errors import InputError
+from covary.errors import InputError, TrainingError
 from covary.evaluation import Options, evaluate
-from covary.evaluation.detection import DetectionOptions, detect, training
+from covary.evaluation.detection import DetectionOptions, training
 from covary.evaluation.detection.batches import batches
+from covary.evaluation.detection.detect import detect
 from covary.evaluation.detection.model import build_detector
 from covary.evaluation.detection.training import find_objects, renew_statistics
 from covary.evaluation.detection.voc import load
@@ -114,6 +119,8 @@ def test_the_cache_continues_what_is_the_same_and_begins_what_is_not(
     assert [one.metrics for one in first] == [one.metrics for one in again]
     assert first[0].metrics.keys() == {"ap", "ap50", "ap75", "per_class.red", "per_class.blue"}
     assert "6 iterations of 2 images" in first[0].protocol
+    assert "shorter side 64 80 px, longer side 320 px at most, flips" in first[0].protocol
+    assert "test images of shorter side 64 px, longer side 320 px at most; COCO" in first[0].protocol
     assert "6 training and 3 test images" in first[0].protocol
     assert len(list((tmp_path / "detection").iterdir())) == 1
     evaluate("untrained:resnet8", data=str(drawn), options=Options(detection=QUICK), device="cpu", seed=1)
@@ -128,8 +135,53 @@ def test_a_folder_of_another_training_is_refused(drawn: Path, tmp_path: Path) ->
 
 
 def test_a_loss_that_explodes_is_named(drawn: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"The detector's loss is not finite at iteration \d \(lr .*lower"):
+    with pytest.raises(TrainingError, match=r"The detector's loss is not finite at iteration \d \(lr .*lower"):
         detect(source(), str(drawn), options=replace(QUICK, lr=1e30), device=CPU, work=tmp_path)
+
+
+def test_a_full_disk_is_a_line_and_the_exit_code_of_a_training(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RunDir, "save_checkpoint", full)
+    command = ["evaluate", "untrained:resnet8", "--data", str(drawn), "--cache", str(tmp_path), "--device", "cpu"]
+    command += ["--detection.iterations", "1", "--detection.batch-size", "1", "--detection.sizes", "64"]
+    assert main(command) == 1
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.startswith("covary: The detector's checkpoint of iteration 1 cannot be written to ")
+    assert complaint.endswith(
+        "(No space left on device). An earlier one stays whole: make room, then run the same command to continue."
+    )
+
+
+def test_a_size_of_images_is_refused(drawn: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        evaluate("untrained:resnet8", data=str(drawn), task="detection", image_size=64, device="cpu")
+    assert str(caught.value) == (
+        "detection chooses image sizes itself: --detection.sizes, --detection.test-size; leave out image_size."
+    )
+
+
+def test_test_images_with_difficult_objects_only_are_refused_before_the_training(
+    drawn: Path, tmp_path: Path, write_annotation: Callable
+) -> None:
+    for index in range(3):
+        write_annotation(drawn, f"test{index}", [("red", 5, 5, 30, 30)], difficult=1)
+    with pytest.raises(InputError, match=r"\S+test.txt names no image with an object that is not difficult"):
+        detect(source(), str(drawn), options=QUICK, device=CPU, work=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+def test_commands_that_build_no_detector_do_not_import_one() -> None:
+    script = "import sys, covary.cli.pretrain; print([name for name in sys.modules if name.startswith(sys.argv[1])])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "covary.evaluation.detection"], capture_output=True, text=True, check=True
+    )
+    imported = {name.rpartition(".")[2] for name in ast.literal_eval(done.stdout)}
+    assert "options" in imported  # evaluation itself is there
+    assert imported.isdisjoint({"model", "detect", "training", "transforms", "batches", "ap"})
 
 
 def test_an_encoder_without_stages_is_refused_before_its_images_are_read() -> None:

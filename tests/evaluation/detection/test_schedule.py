@@ -29,6 +29,7 @@ def test_the_images_choose_the_schedule_and_options_change_it() -> None:
     assert DetectionOptions(schedule="small").resolved("voc07+12") == SMALL
     changed = DetectionOptions(batch_size=2, lr=0.5, sizes=(64,), test_size=96, anchors=(8,), precise_bn=3).resolved("")
     assert (changed.batch_size, changed.lr, changed.sizes, changed.test_size) == (2, 0.5, (64,), 96)
+    assert DetectionOptions(max_size=400).resolved("").max_size == 400
     assert (changed.anchors, changed.precise_bn, changed.iterations) == ((8,), 3, SMALL.iterations)
 
 
@@ -44,6 +45,21 @@ def test_the_images_choose_the_schedule_and_options_change_it() -> None:
         ({"lr": float("nan")}, "detection lr is nan; expected a positive number."),
         ({"sizes": (96, 32)}, "detection sizes is (96, 32); expected one or more lengths of 64 pixels or more."),
         ({"sizes": ()}, "detection sizes is (); expected one or more lengths of 64 pixels or more."),
+        (
+            {"schedule": "small", "test_size": 321},
+            "detection test_size asks for a shorter side of 321 pixels, but max_size, the limit of the longer side, is "
+            "320; lower --detection.test-size or raise --detection.max-size.",
+        ),
+        (
+            {"sizes": (96, 1400, 64)},
+            "detection sizes asks for a shorter side of 1400 pixels, but max_size, the limit of the longer side, is "
+            "320; lower --detection.sizes or raise --detection.max-size.",
+        ),
+        (
+            {"schedule": "voc07+12", "max_size": 799},
+            "detection test_size asks for a shorter side of 800 pixels, but max_size, the limit of the longer side, is "
+            "799; lower --detection.test-size or raise --detection.max-size.",
+        ),
         ({"anchors": (0,)}, "detection anchors is (0,); expected one or more lengths in pixels."),
     ],
 )
@@ -51,3 +67,11 @@ def test_mistakes_are_named(option: dict, message: str) -> None:
     with pytest.raises(InputError) as caught:
         DetectionOptions(**option)
     assert str(caught.value) == message
+
+
+def test_what_one_schedule_takes_waits_for_the_images_that_choose_it() -> None:
+    large = DetectionOptions(sizes=(480,), test_size=640)
+    assert large.resolved("voc07+12").test_size == 640
+    with pytest.raises(InputError, match="detection test_size asks for a shorter side of 640 pixels"):
+        large.resolved("some/folder")
+    assert DetectionOptions(max_size=200).resolved("some/folder").max_size == 200

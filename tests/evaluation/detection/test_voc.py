@@ -71,6 +71,24 @@ OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>9</x
             r"test2.xml has an object of the class 'bleu'; expected red, blue. Did you mean 'blue'\?",
         ),
         (damage("Annotations/test2.xml", f"<a>{OBJECT.format('red', 10)}</a>"), r"Box 1 of \S+test2.xml is empty"),
+        (
+            damage("Annotations/test2.xml", f"<a>{OBJECT.format('red', 'nan')}</a>"),
+            r"Box 1 of \S+test2.xml .*not finite",
+        ),
+        (
+            damage("Annotations/test2.xml", f"<a>{OBJECT.format('red', '-inf')}</a>"),
+            r"Box 1 of \S+test2.xml .*not finite",
+        ),
+        (
+            damage("Annotations/test2.xml", f"<a>{OBJECT.format('red', '-1e39')}</a>"),
+            r"Box 1 of \S+test2.xml .*not finite",
+        ),
+        (damage("classes.txt", "\n"), r"\S+classes.txt names no class; write a class a line, or remove it"),
+        (damage("classes.txt", "red\nblue\nred\n"), r"\S+classes.txt names the class 'red' twice; keep one"),
+        (
+            damage("ImageSets/Main/test.txt", "test0\ntrain4\n"),
+            r"The image \S+train4.png is both to train on and to test on; strike it off one of the lists in \S+Main\.$",
+        ),
         (damage("ImageSets/Main/test.txt", None), r"\S+test.txt cannot be read"),
         (damage("ImageSets/Main/test.txt", "\n"), r"\S+test.txt names no image with an object"),
     ],
@@ -81,6 +99,17 @@ def test_what_is_broken_is_named(drawn: Path, breakage: Callable[[Path], None], 
         voc.load(str(drawn), root=NOWHERE)
     assert re.search(message, str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+def test_difficult_objects_are_enough_to_train_on_but_not_to_test_on(drawn: Path, write_annotation: Callable) -> None:
+    for index in range(6):
+        write_annotation(drawn, f"train{index}", [("red", 5, 5, 9, 9)], difficult=1)
+    write_annotation(drawn, "test0", [("red", 5, 5, 9, 9)], difficult=1)
+    write_annotation(drawn, "test1", [])
+    assert len(voc.load(str(drawn), root=NOWHERE).test) == 3
+    write_annotation(drawn, "test2", [("blue", 5, 5, 9, 9)], difficult=1)
+    with pytest.raises(InputError, match=r"\S+test.txt names no image with an object that is not difficult, and"):
+        voc.load(str(drawn), root=NOWHERE)
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
