@@ -8,7 +8,7 @@ from covary.reproduction.measuring import UNTRAINED, Measured
 from covary.reproduction.paper import SETS
 from covary.reproduction.plan import Planned, deviations
 from covary.reproduction.scales import PAPER_STEPS, SCALES, Scale
-from covary.reproduction.stages import Checked, Place
+from covary.reproduction.stages import Checked, Place, Work
 from covary.reproduction.tables import Images, Table
 from covary.run import environment
 from covary.rundir import RunDir
@@ -103,9 +103,20 @@ def notes_of(
 
 
 def protocols_of(measured: Sequence[Measured]) -> tuple[str, ...]:
-    """Return how each task was done on each set of images."""
-    found = {(r.task, r.data): r.protocol for each in measured for r in each.results.values()}
-    return tuple(f"{task}, {data}: {protocol}" for (task, data), protocol in found.items())
+    """Return how each task was done on each set of images.
+
+    Where it was not done in the same way for all rows, a line begins with the names of those for which it holds.
+    """
+    found: dict[Work, dict[str, list[str]]] = {}
+    for each in measured:
+        for work, result in each.results.items():
+            found.setdefault(work, {}).setdefault(result.protocol, []).append(each.row)
+    lines = []
+    for (task, data), protocols in found.items():
+        for protocol, rows in protocols.items():
+            held = f"{', '.join(dict.fromkeys(rows))}: " if len(protocols) > 1 else ""
+            lines.append(f"{held}{task}, {data}: {protocol}")
+    return tuple(lines)
 
 
 def _seconds_of_training(each: Planned) -> float:
