@@ -7,11 +7,13 @@ from pathlib import Path
 
 import torch
 
+from covary.data import data_root
 from covary.errors import MissingData
 from covary.evaluation import Options
+from covary.evaluation.detection import voc
 from covary.evaluation.source import Source
 from covary.evaluation.subject import Subject
-from covary.evaluation.tasks import TASKS
+from covary.evaluation.tasks import TASKS, Task
 from covary.reproduction.plan import Planned
 from covary.reproduction.tables import Column
 from covary.run import Run
@@ -78,14 +80,14 @@ def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
             missing[task, data] = str(error)
             place.say(f"images  {data} is left out: {error}")
         else:
-            fingerprints[task, data] = _content(task, subject)
+            fingerprints[task, data] = _content(TASKS[task], subject)
     return Checked(fingerprints=fingerprints, missing=missing)
 
 
-def _content(task: str, subject: Subject) -> str:
-    """Return what tells images from others of the same SPEC; those with boxes are told by their SPEC alone."""
-    if TASKS[task].needs == "boxes":
-        return subject.data
+def _content(task: Task, subject: Subject) -> str:
+    """Return what tells images, and boxes where the task needs them, from others of the same SPEC."""
+    if task.needs == "boxes":
+        return voc.load(subject.data, root=data_root(subject.root)).identity
     return f"{subject.train.fingerprint} {subject.test.fingerprint}"
 
 
