@@ -4,9 +4,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
+from covary import config
 from covary.data import data_root
 from covary.errors import MissingData
 from covary.evaluation import Options
@@ -23,6 +26,19 @@ from covary.training import Session, check_same_run, train
 
 Say = Callable[[str], object]
 Work = tuple[str, str]  # a task and the SPEC of the images
+
+OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "knn": "knn",
+        "linear": "linear",
+        "few-shot": "few_shot",
+        "transform-prediction": "prediction",
+        "equivariance": "equivariance",
+        "sensitivity": "sensitivity",
+        "detection": "detection",
+    }
+)
+"""The field of ``Options`` that each task of ``covary evaluate`` reads; what else is behind columns reads none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +63,12 @@ class Checked:
 def work_of(columns: Iterable[Column]) -> list[Work]:
     """Return the tasks and SPECs behind columns, without repetition."""
     return list(dict.fromkeys((each.task, each.data) for column in columns for each in column.measured))
+
+
+def options_of(tasks: Iterable[str], options: Options) -> dict[str, Any]:
+    """Return as JSON, by field, those options that these tasks read."""
+    fields = dict.fromkeys(OPTIONS[task] for task in tasks if task in OPTIONS)
+    return {field: config.to_json(getattr(options, field)) for field in fields}
 
 
 def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:

@@ -21,6 +21,7 @@ import covary.reproduction.stages
 from covary.cli import main
 from covary.errors import InputError, MissingData
 from covary.evaluation import LinearOptions, Options
+from covary.evaluation.prediction import PredictionOptions
 from covary.evaluation.subject import Subject
 from covary.evaluation.tasks import Measured, Task
 from covary.reproduction import PAPER, Number, Report, reproduce
@@ -152,6 +153,10 @@ def test_results_of_other_options_weights_or_images_are_measured_anew(tmp_path: 
     make("table2", tmp_path, **given)
     make("table2", tmp_path, **given)
     assert measured.total() == 3
+
+    report = make("table2", tmp_path, **given, options=Options(prediction=PredictionOptions(images=5)))
+    assert measured.total() == 3
+    assert not [line for line in report.deviations if line.startswith("prediction.")]
 
     options = Options(linear=LinearOptions(penalties=3))
     report = make("table2", tmp_path, **given, options=options)

@@ -1,13 +1,16 @@
-"""Before the numbers: what tells images, with boxes or without, from others of the same SPEC."""
+"""Before the numbers: what tells images from others of the same SPEC, and which options a task reads."""
 
 from pathlib import Path
 
 import torch
 from PIL import Image
 
+from covary import config
 from covary.evaluation import Options
+from covary.evaluation.tasks import TASKS
 from covary.recipes import start_run
-from covary.reproduction.stages import Place, check_images
+from covary.reproduction.stages import OPTIONS, Place, check_images, options_of
+from covary.reproduction.tables import CODES
 
 
 def place(folder: Path) -> Place:
@@ -19,6 +22,15 @@ def annotate(folder: Path, name: str, right: int) -> None:
         "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
         f"<xmax>{right}</xmax><ymax>9</ymax></bndbox></object></annotation>"
     )
+
+
+def test_every_task_reads_its_options_and_what_is_no_task_reads_none() -> None:
+    assert OPTIONS.keys() == TASKS.keys()
+    everything = config.to_json(Options())
+    assert sorted(OPTIONS.values()) == sorted(everything)
+    for task, field in (("few-shot", "few_shot"), ("transform-prediction", "prediction"), ("linear", "linear")):
+        assert options_of([task], Options()) == {field: everything[field]}
+    assert options_of(["cost", CODES], Options()) == {}
 
 
 def test_images_with_other_boxes_are_other_images(tmp_path: Path) -> None:
