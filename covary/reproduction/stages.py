@@ -78,22 +78,9 @@ def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
     Raises InputError: images that a task cannot be done with, or the training images are missing.
     """
     fingerprints, missing = {}, {}
-    with torch.device("meta"):  # no weights: nothing is encoded
-        encoder = run.resolved(place.device).build_method().encoder
-    blind = Source(
-        name="untrained", encoder=encoder, image_size=run.augment.size, mean=run.augment.mean, std=run.augment.std
-    )
+    blind = blind_source(run, place=place)
     for task, data in work:
-        subject = Subject(
-            source=blind,
-            data=data,
-            device=place.device,
-            batch_size=1,
-            seed=0,
-            options=place.options,
-            root=place.root,
-            cache=place.cache,
-        )
+        subject = subject_of(blind, data, place=place)
         try:
             TASKS[task].check(subject)
         except MissingData as error:
@@ -104,6 +91,29 @@ def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
         else:
             fingerprints[task, data] = _content(TASKS[task], subject)
     return Checked(fingerprints=fingerprints, missing=missing)
+
+
+def blind_source(run: Run, *, place: Place) -> Source:
+    """Return the encoder of a run without weights, to ask for images with before there are any: it encodes nothing."""
+    with torch.device("meta"):
+        encoder = run.resolved(place.device).build_method().encoder
+    return Source(
+        name="untrained", encoder=encoder, image_size=run.augment.size, mean=run.augment.mean, std=run.augment.std
+    )
+
+
+def subject_of(source: Source, data: str, *, place: Place) -> Subject:
+    """Return an encoder on the images of a SPEC."""
+    return Subject(
+        source=source,
+        data=data,
+        device=place.device,
+        batch_size=256,
+        seed=0,
+        options=place.options,
+        root=place.root,
+        cache=place.cache,
+    )
 
 
 def _content(task: Task, subject: Subject) -> str:
