@@ -11,8 +11,8 @@ from covary.errors import InputError
 from covary.evaluation import Options
 from covary.evaluation.result import check_writable
 from covary.evaluation.transfer import expand
+from covary.reproduction import figures
 from covary.reproduction.facts import OUT_DOMAIN, differences_of, facts_of, notes_of, protocols_of
-from covary.reproduction.figures import draw
 from covary.reproduction.measuring import REFERENCE, measure_missing, time_missing
 from covary.reproduction.paper import PAPER
 from covary.reproduction.plan import choose_rows, choose_scale, choose_seeds, choose_table, plan
@@ -64,8 +64,7 @@ def reproduce(
     chosen, at, out = choose_table(table), choose_scale(scale), Path(out)
     _refuse_ignored(table, chosen, sets=sets, detection=detection, data=data, epochs=epochs, seeds=seeds)
     _refuse_many_processes()
-    if "linear" not in (options or at.options).prediction.probes:
-        raise InputError("prediction probes leave out linear, whose numbers the tables show; add it.")
+    _refuse_options(chosen, options or at.options)
     for suffix in ("json", "md", "html", "png"):
         check_writable(out / f"{table}.{suffix}")
     planned = plan(
@@ -93,10 +92,12 @@ def reproduce(
         left = unfinished(planned, place=place)
         checked = check_images(_work(table, chosen, images), run=planned[0].run, place=place)
         images = _at_hand(images, checked)
+        if table in FIGURES:
+            figures.check_images(planned, kind=chosen.columns[0], place=place)
         say(f"train  {len(planned) - len(left)} of {len(planned)} runs are there")
         train_all(left, place=place)
         if table in FIGURES:
-            measured = draw(planned, kind=chosen.columns[0], file=out / f"{table}.png", place=place)
+            measured = figures.draw(planned, kind=chosen.columns[0], file=out / f"{table}.png", place=place)
         else:
             measured = measure_missing(planned, _work(table, chosen, images), checked=checked, place=place)
     columns = columns_of(chosen, images)
@@ -167,6 +168,17 @@ def _refuse_ignored(name: str, table: Table, **given: object) -> None:
     for option, ignored in useless.items():
         if ignored and given[option] is not None:
             raise InputError(f"{name} has no use for {option}; leave it out.")
+
+
+def _refuse_options(table: Table, options: Options) -> None:
+    """Raise InputError for options of the tasks that leave the table without a number."""
+    if {"prediction", "prediction of all"} & set(table.columns) and "linear" not in options.prediction.probes:
+        raise InputError("prediction probes leave out linear, whose numbers the tables show; add it.")
+    if "equivariance" in table.columns and options.equivariance.predictor == "own":
+        raise InputError(
+            "equivariance predictor is own, but untrained weights, which have learned no map, are a row of the table; "
+            "leave it out: rows that have learned a map are measured by it."
+        )
 
 
 def _refuse_many_processes() -> None:

@@ -8,8 +8,8 @@ from covary.reproduction.measuring import UNTRAINED, Measured
 from covary.reproduction.paper import SETS
 from covary.reproduction.plan import Planned, deviations
 from covary.reproduction.scales import PAPER_STEPS, SCALES, Scale
-from covary.reproduction.stages import Checked, Place
-from covary.reproduction.tables import Images, Table
+from covary.reproduction.stages import Checked, Place, Work, options_of, work_of
+from covary.reproduction.tables import Images, Table, columns_of
 from covary.run import environment
 from covary.rundir import RunDir
 
@@ -67,7 +67,8 @@ def differences_of(
     if set(table.columns) & set(OUT_DOMAIN) and images.out_domain != SETS:
         lines.append(f"sets: {', '.join(SETS)} -> {', '.join(images.out_domain)}")
     lines += [f"left out, {data}: {why}" for (_, data), why in checked.missing.items()]
-    lines += config.differences(config.to_json(SCALES["paper"].options), config.to_json(place.options))
+    tasks = [task for task, _ in work_of(columns_of(table, images))]
+    lines += config.differences(options_of(tasks, SCALES["paper"].options), options_of(tasks, place.options))
     if "cost" in table.columns:
         lines.append("device: NVIDIA RTX 3090 -> see machine; update of the weights: not timed -> timed")
         if scale.steps != PAPER_STEPS:
@@ -103,9 +104,20 @@ def notes_of(
 
 
 def protocols_of(measured: Sequence[Measured]) -> tuple[str, ...]:
-    """Return how each task was done on each set of images."""
-    found = {(r.task, r.data): r.protocol for each in measured for r in each.results.values()}
-    return tuple(f"{task}, {data}: {protocol}" for (task, data), protocol in found.items())
+    """Return how each task was done on each set of images.
+
+    Where it was not done in the same way for all rows, a line begins with the names of those for which it holds.
+    """
+    found: dict[Work, dict[str, list[str]]] = {}
+    for each in measured:
+        for work, result in each.results.items():
+            found.setdefault(work, {}).setdefault(result.protocol, []).append(each.row)
+    lines = []
+    for (task, data), protocols in found.items():
+        for protocol, rows in protocols.items():
+            held = f"{', '.join(dict.fromkeys(rows))}: " if len(protocols) > 1 else ""
+            lines.append(f"{held}{task}, {data}: {protocol}")
+    return tuple(lines)
 
 
 def _seconds_of_training(each: Planned) -> float:

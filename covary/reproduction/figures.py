@@ -12,21 +12,33 @@ from pathlib import Path
 from torch import Tensor
 
 from covary.draw.maps import Panel, maps
+from covary.errors import InputError
 from covary.evaluation import Result
-from covary.evaluation.clusters import flatten, silhouette, trustworthiness
+from covary.evaluation.clusters import NEIGHBOURS, flatten, silhouette, trustworthiness
 from covary.evaluation.codes import QUARTERS, Codes, codes_of
 from covary.evaluation.source import resolve
-from covary.evaluation.subject import Subject
 from covary.evaluation.transformations import TYPES
 from covary.reproduction.measuring import Measured
 from covary.reproduction.plan import Planned
-from covary.reproduction.stages import Place
+from covary.reproduction.stages import Place, blind_source, subject_of
 from covary.reproduction.tables import CODES
 from covary.version import __version__, commit
 
 IMAGES = 1000
 QUARTER_NAMES = tuple(f"quarter {number}" for number in range(1, QUARTERS + 1))
 BY_TYPE, BY_QUARTER = "by-type", "by-quarter"
+
+
+def check_images(planned: Sequence[Planned], *, kind: str, place: Place) -> None:
+    """Raise InputError, before any training, where a panel would have too few rows for ``trustworthiness``.
+
+    A panel of BY_QUARTER has one row for each ``len(TYPES)`` test images, of BY_TYPE one for each.
+    """
+    run = planned[0].run
+    needed = (2 * NEIGHBOURS + 1) * (len(TYPES) if kind == BY_QUARTER else 1)
+    there = len(subject_of(blind_source(run, place=place), run.data, place=place).test)
+    if there < needed:
+        raise InputError(f"{run.data} has {there} test images; the figure needs {needed} or more, give other data.")
 
 
 def draw(planned: Sequence[Planned], *, kind: str, file: Path, place: Place) -> list[Measured]:
@@ -38,16 +50,7 @@ def draw(planned: Sequence[Planned], *, kind: str, file: Path, place: Place) -> 
     for each in planned:
         begin = time.perf_counter()
         place.say(f"draw  {each.row}")
-        subject = Subject(
-            source=resolve(each.folder),
-            data=each.run.data,
-            device=place.device,
-            batch_size=256,
-            seed=0,
-            options=place.options,
-            root=place.root,
-            cache=place.cache,
-        )
+        subject = subject_of(resolve(each.folder), each.run.data, place=place)
         codes = codes_of(subject, IMAGES)
         some, metrics, flattening = (_by_type if kind == BY_TYPE else _by_quarter)(each.row, codes)
         panels += some

@@ -17,7 +17,7 @@ from covary.reproduction.cost import cost
 from covary.reproduction.meter import passport
 from covary.reproduction.plan import Planned
 from covary.reproduction.scales import Scale
-from covary.reproduction.stages import Checked, Place, Work
+from covary.reproduction.stages import Checked, Place, Work, options_of
 from covary.reproduction.tables import NOISE
 from covary.rundir import RunDir
 from covary.version import __version__, commit
@@ -46,7 +46,7 @@ def measure_missing(
     """Return the results of every run, and of untrained weights under the encoder of the first.
 
     A result lies in ``results/TASK-DATA-DIGEST.json`` of the run's folder. The digest is of the version, the weights,
-    the images and the options of the tasks; where one is another, the encoder is measured again.
+    the images and the options of the task; where one is another, the encoder is measured again.
     """
     first = planned[0]
     untrained = first.folder.parents[1] / UNTRAINED
@@ -64,7 +64,7 @@ def measure_missing(
                 "weights": weights,
                 "size": first.run.augment.size,
                 "images": checked.fingerprints[task, data],
-                "options": config.to_json(place.options),
+                "options": options_of([task], place.options),
             }
             file = result_file(folder, task, data, asked)
             if not file.is_file():

@@ -4,14 +4,19 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
+from covary import config
+from covary.data import data_root
 from covary.errors import MissingData
 from covary.evaluation import Options
+from covary.evaluation.detection import voc
 from covary.evaluation.source import Source
 from covary.evaluation.subject import Subject
-from covary.evaluation.tasks import TASKS
+from covary.evaluation.tasks import TASKS, Task
 from covary.reproduction.plan import Planned
 from covary.reproduction.tables import Column
 from covary.run import Run
@@ -21,6 +26,19 @@ from covary.training import Session, check_same_run, train
 
 Say = Callable[[str], object]
 Work = tuple[str, str]  # a task and the SPEC of the images
+
+OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "knn": "knn",
+        "linear": "linear",
+        "few-shot": "few_shot",
+        "transform-prediction": "prediction",
+        "equivariance": "equivariance",
+        "sensitivity": "sensitivity",
+        "detection": "detection",
+    }
+)
+"""The field of ``Options`` that each task of ``covary evaluate`` reads; what else is behind columns reads none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +65,12 @@ def work_of(columns: Iterable[Column]) -> list[Work]:
     return list(dict.fromkeys((each.task, each.data) for column in columns for each in column.measured))
 
 
+def options_of(tasks: Iterable[str], options: Options) -> dict[str, Any]:
+    """Return as JSON, by field, those options that these tasks read."""
+    fields = dict.fromkeys(OPTIONS[task] for task in tasks if task in OPTIONS)
+    return {field: config.to_json(getattr(options, field)) for field in fields}
+
+
 def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
     """Load the images of every measurement, downloading and decoding what is not at hand.
 
@@ -54,22 +78,9 @@ def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
     Raises InputError: images that a task cannot be done with, or the training images are missing.
     """
     fingerprints, missing = {}, {}
-    with torch.device("meta"):  # no weights: nothing is encoded
-        encoder = run.resolved(place.device).build_method().encoder
-    blind = Source(
-        name="untrained", encoder=encoder, image_size=run.augment.size, mean=run.augment.mean, std=run.augment.std
-    )
+    blind = blind_source(run, place=place)
     for task, data in work:
-        subject = Subject(
-            source=blind,
-            data=data,
-            device=place.device,
-            batch_size=1,
-            seed=0,
-            options=place.options,
-            root=place.root,
-            cache=place.cache,
-        )
+        subject = subject_of(blind, data, place=place)
         try:
             TASKS[task].check(subject)
         except MissingData as error:
@@ -78,14 +89,37 @@ def check_images(work: Sequence[Work], *, run: Run, place: Place) -> Checked:
             missing[task, data] = str(error)
             place.say(f"images  {data} is left out: {error}")
         else:
-            fingerprints[task, data] = _content(task, subject)
+            fingerprints[task, data] = _content(TASKS[task], subject)
     return Checked(fingerprints=fingerprints, missing=missing)
 
 
-def _content(task: str, subject: Subject) -> str:
-    """Return what tells images from others of the same SPEC; those with boxes are told by their SPEC alone."""
-    if TASKS[task].needs == "boxes":
-        return subject.data
+def blind_source(run: Run, *, place: Place) -> Source:
+    """Return the encoder of a run without weights, to ask for images with before there are any: it encodes nothing."""
+    with torch.device("meta"):
+        encoder = run.resolved(place.device).build_method().encoder
+    return Source(
+        name="untrained", encoder=encoder, image_size=run.augment.size, mean=run.augment.mean, std=run.augment.std
+    )
+
+
+def subject_of(source: Source, data: str, *, place: Place) -> Subject:
+    """Return an encoder on the images of a SPEC."""
+    return Subject(
+        source=source,
+        data=data,
+        device=place.device,
+        batch_size=256,
+        seed=0,
+        options=place.options,
+        root=place.root,
+        cache=place.cache,
+    )
+
+
+def _content(task: Task, subject: Subject) -> str:
+    """Return what tells images, and boxes where the task needs them, from others of the same SPEC."""
+    if task.needs == "boxes":
+        return voc.load(subject.data, root=data_root(subject.root)).identity
     return f"{subject.train.fingerprint} {subject.test.fingerprint}"
 
 

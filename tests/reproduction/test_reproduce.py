@@ -21,6 +21,7 @@ import covary.reproduction.stages
 from covary.cli import main
 from covary.errors import InputError, MissingData
 from covary.evaluation import LinearOptions, Options
+from covary.evaluation.prediction import PredictionOptions
 from covary.evaluation.subject import Subject
 from covary.evaluation.tasks import Measured, Task
 from covary.reproduction import PAPER, Number, Report, reproduce
@@ -142,16 +143,15 @@ def test_what_is_there_is_neither_trained_nor_measured_again_and_other_tables_sh
 
 
 def test_results_of_other_options_weights_or_images_are_measured_anew(tmp_path: Path, measured: Counter[str]) -> None:
-    photographs = tmp_path / "photographs"
-    draw = np.random.default_rng(0)
-    for index in range(20):
-        file = photographs / f"class{index % 2}" / f"{index}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file)
+    photographs = photograph(tmp_path / "photographs", count=20)
     given: dict[str, Any] = {"rows": ["simclr", "stl"], "sets": [str(photographs)]}
     make("table2", tmp_path, **given)
     make("table2", tmp_path, **given)
     assert measured.total() == 3
+
+    report = make("table2", tmp_path, **given, options=Options(prediction=PredictionOptions(images=5)))
+    assert measured.total() == 3
+    assert not [line for line in report.deviations if line.startswith("prediction.")]
 
     options = Options(linear=LinearOptions(penalties=3))
     report = make("table2", tmp_path, **given, options=options)
@@ -213,6 +213,16 @@ def test_missing_training_images_and_no_set_at_all_stop_before_training(
     assert trained == []
 
 
+def photograph(folder: Path, *, count: int) -> Path:
+    """Write images of noise in two classes; return their folder."""
+    draw = np.random.default_rng(0)
+    for index in range(count):
+        file = folder / f"class{index % 2}" / f"{index}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file)
+    return folder
+
+
 def missing(monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
     """Let the images of a SPEC be nowhere to be had."""
     real = Task.check
@@ -271,6 +281,18 @@ def test_a_figure_is_drawn_and_its_clusters_are_measured(tmp_path: Path) -> None
     assert 'src="data:image/png;base64,' in (tmp_path / "figure4.html").read_text()
 
 
+@pytest.mark.parametrize(("figure", "needed"), [("figure1", 31), ("figure4", 155)])
+def test_a_figure_of_too_few_test_images_is_refused_before_training(
+    figure: str, needed: int, tmp_path: Path, trained: list[str]
+) -> None:
+    folder = tmp_path / "photographs"
+    photograph(folder / "train", count=60)
+    photograph(folder / "test", count=needed - 1)
+    with pytest.raises(InputError, match=f"has {needed - 1} test images; the figure needs {needed} or more, give"):
+        make(figure, tmp_path / "out", data=str(folder))
+    assert trained == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -286,6 +308,11 @@ def test_a_figure_is_drawn_and_its_clusters_are_measured(tmp_path: Path) -> None
         (["table2", "--detection", "voc"], "table2 has no use for detection; leave it out."),
         (["table1", "--epochs", "3"], "table1 has no use for epochs; leave it out."),
         (["table4"], "Object detection at this scale needs images with boxes; name a * with --detection FOLDER."),
+        (["table5", "--prediction.probes", "mlp"], "prediction probes leave out linear, *; add it."),
+        (
+            ["table6", "--equivariance.predictor", "own"],
+            "equivariance predictor is own, but untrained weights, * by it.",
+        ),
         (["table2", "--sets"], "sets is empty; name one or more sets of images, or leave it out."),
         (["table3", "--data", "cifr10"], "the data 'cifr10' is neither a folder nor a known name; *"),
         (["table2", "--sets", "cifr10"], "the data 'cifr10' is neither a folder nor a known name; *"),
