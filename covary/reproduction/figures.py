@@ -13,16 +13,14 @@ from torch import Tensor
 
 from covary.draw.maps import Panel, maps
 from covary.errors import InputError
-from covary.evaluation import Result
 from covary.evaluation.clusters import NEIGHBOURS, flatten, silhouette, trustworthiness
 from covary.evaluation.codes import QUARTERS, Codes, codes_of
 from covary.evaluation.source import resolve
 from covary.evaluation.transformations import TYPES
-from covary.reproduction.measuring import Measured
+from covary.reproduction.measuring import Measured, result_since
 from covary.reproduction.plan import Planned
 from covary.reproduction.stages import Place, blind_source, subject_of
 from covary.reproduction.tables import CODES
-from covary.version import __version__, commit
 
 IMAGES = 1000
 QUARTER_NAMES = tuple(f"quarter {number}" for number in range(1, QUARTERS + 1))
@@ -54,16 +52,14 @@ def draw(planned: Sequence[Planned], *, kind: str, file: Path, place: Place) -> 
         codes = codes_of(subject, IMAGES)
         some, metrics, flattening = (_by_type if kind == BY_TYPE else _by_quarter)(each.row, codes)
         panels += some
-        result = Result(
+        result = result_since(
+            begin,
             task=CODES,
             protocol=f"one change each of {len(codes.rows)} test images, {', '.join(TYPES)} in turn; mapped by "
             f"{flattening}; {subject.extractor.says_images}",
             source=str(each.folder),
             data=each.run.data,
             metrics=metrics,
-            seconds=round(time.perf_counter() - begin, 3),
-            covary=__version__,
-            commit=commit(),
         )
         measured.append(Measured(row=each.row, seed=each.seed, results={(CODES, each.run.data): result}))
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -120,7 +120,8 @@ def _time(each: Planned, reference: Planned, scale: Scale, place: Place) -> Resu
         "standing_megabytes": found.standing / 1e6,
         "peak_megabytes": found.peak / 1e6,
     }
-    return Result(
+    return result_since(
+        begin,
         task="cost",
         protocol=f"forward, backward and update of {run.encoder} at {run.augment.size} px, batch {run.batch_size}, "
         f"{run.precision}, in turn with {reference.row}, median of {scale.steps} steps after {scale.warmup}; "
@@ -128,6 +129,19 @@ def _time(each: Planned, reference: Planned, scale: Scale, place: Place) -> Resu
         source=each.row,
         data=NOISE,
         metrics={name: value for name, value in metrics.items() if not math.isnan(value)},
+    )
+
+
+def result_since(
+    begin: float, *, task: str, protocol: str, source: str, data: str, metrics: dict[str, float]
+) -> Result:
+    """Return a result of this version that took from ``begin``, of ``time.perf_counter``, until now."""
+    return Result(
+        task=task,
+        protocol=protocol,
+        source=source,
+        data=data,
+        metrics=metrics,
         seconds=round(time.perf_counter() - begin, 3),
         covary=__version__,
         commit=commit(),
