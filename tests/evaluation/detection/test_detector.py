@@ -10,7 +10,7 @@ from covary.evaluation.detection.model import build_detector
 from covary.evaluation.detection.options import SMALL
 from covary.nets import build_encoder
 
-TINY = replace(SMALL, test_size=64, max_size=128, train_proposals=(100, 40), test_proposals=(100, 40))
+TINY = replace(SMALL, sizes=(64,), test_size=64, max_size=128, train_proposals=(100, 40), test_proposals=(100, 40))
 
 
 def detector(encoder: nn.Module, *, classes: int = 2):
