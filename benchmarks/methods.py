@@ -22,7 +22,8 @@ from covary.evaluation import evaluate
 from covary.reproduction.meter import memory, passport
 from covary.run import Run
 from covary.rundir import RunDir
-from covary.training import Session, build, train
+from covary.step import build
+from covary.training import Session, train
 
 CPU = torch.device("cpu")
 

@@ -3,31 +3,28 @@
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from covary import config, dist
-from covary.augment import Recipe, make_views
+from covary.augment import Recipe
 from covary.data import Batches, Fit, ImageStore, load
 from covary.errors import InputError, TrainingError
-from covary.keyed import derive
 from covary.methods import AbstractConfig, AbstractMethod
-from covary.methods.abstract import check_terms
-from covary.nets import convert_batchnorm
 from covary.online import OnlineKnn
-from covary.optim import FiniteGuard, OptimConfig, build_optimizer, learning_rate, scale_gradients_lars_
+from covary.optim import OptimConfig
 from covary.recipes import start_run
 from covary.run import Precision, Preset, Run, Stem, environment
 from covary.rundir import RunDir, write_tensors
 from covary.state import restore_state, state_tensors
+from covary.step import Step, build
 from covary.stop import Interrupted, Stop, stop_signals
 from covary.tracking import Meter, Tracker, TrackingConfig
-from covary.types import Views
 
 T = TypeVar("T")
 
@@ -216,16 +213,6 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     dist.barrier()  # where training returns, its files are there
 
 
-def build(run: Run, device: torch.device) -> tuple[AbstractMethod, torch.optim.Optimizer]:
-    """Return the method of a resolved run with its initial weights, a function of the seed alone, and its optimiser."""
-    torch.manual_seed(derive(run.seed, "weights"))
-    method = run.build_method()
-    if run.sync_batchnorm and dist.world_size() > 1:
-        convert_batchnorm(method, device)
-    method.to(device).to(memory_format=torch.channels_last)  # faster convolutions, on a CPU too
-    return method, build_optimizer(run.optim, method)
-
-
 def _loop(
     run: Run,
     session: Session,
@@ -242,27 +229,13 @@ def _loop(
     total: int,
 ) -> None:
     per_epoch = batches.steps_per_epoch
-    if run.compile:
-        method.compile()
-    module = dist.wrap(method, device)
-    guard, meter, logged, saved_at = FiniteGuard(device), Meter(), step, time.monotonic()
+    take_step = Step(run, method, optimizer, device=device, per_epoch=per_epoch)
+    meter, logged, saved_at = Meter(), step, time.monotonic()
     method.train()
     for epoch in range(step // per_epoch, run.epochs):
         for batch in batches.epoch(epoch, start_step=step % per_epoch):
-            torch.manual_seed(derive(run.seed, "dropout", step, dist.rank()))
-            lr = learning_rate(run.optim, step, steps_per_epoch=per_epoch, epochs=run.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = run.optim.lr if group["constant"] else lr
-            views = make_views(batch, run.augment, seed=run.seed)
-            terms = _backward(module, views, run)
-            terms["gradient"] = guard.check(optimizer, terms["loss"], step)
-            if run.optim.name == "lars":
-                scale_gradients_lars_(run.optim, method.parameters())
-            optimizer.step()
-            optimizer.zero_grad()
+            meter.add(take_step(batch, step))
             step += 1
-            method.after_step(step / total)
-            meter.add(terms)
             tracker.advance(epoch)
 
             log_now = step % session.log_steps == 0 or step == total
@@ -272,7 +245,8 @@ def _loop(
             save_now = due or stop_now or step == total or _every(session.checkpoint_steps, step)
             if log_now or save_now:
                 values = meter.read()
-                if (bad := guard.first_bad()) is not None:
+                lr = take_step.lr(step - 1)
+                if (bad := take_step.first_bad) is not None:
                     raise TrainingError(_not_finite(bad, values, lr, folder))
                 tracker.log(step, epoch, {**values, "lr": lr}, images=(step - logged) * run.batch_size)
                 _warn_of_collapse(values["spread"], tracker)
@@ -287,28 +261,6 @@ def _loop(
                 saved_at = time.monotonic()
             if stop_now:
                 raise Interrupted(stop.signum or signal.SIGTERM, step)
-
-
-def _backward(module: nn.Module, views: Views, run: Run) -> dict[str, Tensor]:
-    """Add the gradients of the mean loss over the parts of a batch; return the mean of each term."""
-    sums: dict[str, Tensor] = {}
-    for index, part in enumerate(_parts(views, run.accumulate)):
-        with (
-            dist.without_sync(module) if index < run.accumulate - 1 else nullcontext(),
-            torch.autocast(part.images.device.type, torch.bfloat16, enabled=run.precision == "bf16"),
-        ):
-            terms = module(part)
-            check_terms(terms, method=run.method.name)
-            (terms["loss"] / run.accumulate).backward()
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0) + value.detach() / run.accumulate
-    return sums
-
-
-def _parts(views: Views, count: int) -> Iterator[Views]:
-    rows = views.images.shape[1] // count
-    for start in range(0, rows * count, rows):
-        yield views.rows(slice(start, start + rows))
 
 
 def _save(folder: RunDir, step: int, epoch: int, method: nn.Module, optimizer: torch.optim.Optimizer) -> None:

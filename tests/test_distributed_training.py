@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 import covary
 import covary.dist
+import covary.step
 import covary.training
 from covary.cli import main
 from covary.run import Run
@@ -93,7 +94,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train_in_float64(out: str) -> dict[str, dict[str, torch.Tensor]]:
     """Run every method's command among processes that have met, weights and views in float64; return the weights."""
-    build, make_views = covary.training.build, covary.training.make_views
+    build, make_views = covary.training.build, covary.step.make_views
 
     @contextmanager
     def already_joined(device: str) -> Iterator[torch.device]:
@@ -110,7 +111,7 @@ def train_in_float64(out: str) -> dict[str, dict[str, torch.Tensor]]:
 
     covary.dist.processes = already_joined
     covary.training.build = build_double
-    covary.training.make_views = make_double
+    covary.step.make_views = make_double
     for method, command in METHODS.items():
         assert main([*command, "--out", f"{out}/{method}", "--epochs", "3"]) == 0
     return {method: weights(Path(out, method)) for method in METHODS}

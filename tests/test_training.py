@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import small, tiny_views
 
+import covary.step
 import covary.training
 from covary.data import Batches
 from covary.errors import InputError
@@ -49,7 +50,7 @@ class Stopped(Exception):
 
 def dies_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training die when it is about to augment step ``step`` (from 0) of the process."""
-    real, seen = covary.training.make_views, 0
+    real, seen = covary.step.make_views, 0
 
     def make_views(*arguments: Any, **options: Any) -> Any:
         nonlocal seen
@@ -58,7 +59,7 @@ def dies_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise Stopped
         return real(*arguments, **options)
 
-    monkeypatch.setattr(covary.training, "make_views", make_views)
+    monkeypatch.setattr(covary.step, "make_views", make_views)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +165,7 @@ def test_teachers_are_the_moving_average_of_the_weights_of_every_step(
     def parameters(method: AbstractMethod) -> dict[str, torch.Tensor]:
         return {name: p.detach().double() for name, p in method.named_parameters()}
 
-    seen = [parameters(covary.training.build(run, torch.device("cpu"))[0])]
+    seen = [parameters(covary.step.build(run, torch.device("cpu"))[0])]
     after_every_step(monkeypatch, lambda method, progress: seen.append(parameters(method)))
     train(run, tmp_path, QUIET)
     assert len(seen) == 1 + 8
@@ -182,7 +183,7 @@ def test_teachers_are_the_moving_average_of_the_weights_of_every_step(
 def test_parts_in_constant_lr_keep_it_while_the_others_follow_the_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = covary.training.build_optimizer
+    real = covary.step.build_optimizer
     rates: list[dict[str, float]] = []
 
     def build_optimizer(config: OptimConfig, module: AbstractMethod) -> torch.optim.Optimizer:
@@ -195,7 +196,7 @@ def test_parts_in_constant_lr_keep_it_while_the_others_follow_the_schedule(
         optimizer.register_step_pre_hook(note)
         return optimizer
 
-    monkeypatch.setattr(covary.training, "build_optimizer", build_optimizer)
+    monkeypatch.setattr(covary.step, "build_optimizer", build_optimizer)
     train(tiny(small(SimSiam), optim=OptimConfig(lr=0.05, constant_lr=("predictor",))), tmp_path, QUIET)
     assert len(rates) == 8
     assert {name.split(".")[0] for name in rates[0]} == {"encoder", "heads"}
@@ -215,7 +216,7 @@ def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
 def test_a_signal_saves_and_the_run_goes_on(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
 ) -> None:
-    real = covary.training.make_views
+    real = covary.step.make_views
     calls = []
 
     def make_views(*arguments: Any, **options: Any) -> Any:
@@ -227,7 +228,7 @@ def test_a_signal_saves_and_the_run_goes_on(
     handler = signal.getsignal(signum)
     session = replace(QUIET, checkpoint_steps=0)
     with monkeypatch.context() as patch:
-        patch.setattr(covary.training, "make_views", make_views)
+        patch.setattr(covary.step, "make_views", make_views)
         with pytest.raises(Interrupted, match=f"stopped by {signum.name} at step 5") as caught:
             train(tiny(), tmp_path, session)
     assert caught.value.signum == signum
@@ -298,7 +299,7 @@ def test_accumulation_takes_the_mean_over_the_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_parts_of_a_batch_hold_their_own_rows_of_everything(count: int) -> None:
     views = tiny_views(6)
-    parts = list(covary.training._parts(views, count))
+    parts = list(covary.step._parts(views, count))
     assert len(parts) == count
     for index, part in enumerate(parts):
         rows = slice(6 // count * index, 6 // count * (index + 1))

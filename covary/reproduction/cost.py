@@ -14,7 +14,7 @@ import torch
 from covary.errors import InputError
 from covary.reproduction.meter import extra_bytes, seconds
 from covary.run import Run
-from covary.training import build
+from covary.step import build
 from covary.types import Views
 
 

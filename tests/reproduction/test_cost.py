@@ -13,7 +13,7 @@ from covary.recipes import start_run
 from covary.reproduction.cost import cost
 from covary.reproduction.meter import RESET, extra_bytes, passport
 from covary.run import Run
-from covary.training import build
+from covary.step import build
 
 CPU = torch.device("cpu")
 
