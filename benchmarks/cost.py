@@ -16,7 +16,7 @@ import torch
 from rows import SHOWN, run_of
 
 from covary.reproduction.cost import cost
-from covary.reproduction.meter import passport
+from covary.meter import passport
 
 REFERENCE = "simclr"
 

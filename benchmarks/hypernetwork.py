@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from covary.nets import LinearHypernetwork
-from covary.reproduction.meter import extra_bytes, passport, seconds
+from covary.meter import extra_bytes, passport, seconds
 
 Form = Callable[[LinearHypernetwork, Tensor, Tensor], Tensor]
 
