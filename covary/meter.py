@@ -51,6 +51,11 @@ def memory(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error is what the allocators of CPU and GPU raise when memory is full."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def passport(device: torch.device) -> dict[str, object]:
     """Return where and with what a measurement was made."""
     return {

@@ -24,8 +24,8 @@ def evaluation(case: Case) -> Finding:
     """Measure, in turn: feature extraction, the encoder's bare forward, kNN and the linear sweep.
 
     Extraction is that of ``covary evaluate``, from images in memory to features, in float32. The bare forward is that
-    of batches that lie ready, channels-last, without gradient. kNN and the sweep see drawn features of the encoder's
-    width, ``PER_CLASS`` of ``CLASSES`` classes, on the device. ``extraction / forward`` is the ratio of images a second.
+    of batches that lie ready, channels-last, without gradient; ``extraction / forward`` is the ratio of images a
+    second. kNN and the sweep see drawn features of the encoder's width on the device, ``PER_CLASS`` of each class.
     """
     encoder, features = build_encoder(case.setting.encoder, stem=case.setting.stem)
     train, test = (drawn(features, split, case.device) for split in PER_CLASS)

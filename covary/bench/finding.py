@@ -1,6 +1,5 @@
 """What a part of the bench found: lines to read, and the seconds that they were computed from."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,4 +81,4 @@ def milliseconds(name: str, seconds: Sequence[float]) -> Line:
 
 def ratio(name: str, above: Sequence[float], below: Sequence[float], goal: Goal | None = None) -> Line:
     """Return the line of the ratios of two measurements, round by round, so that a busy moment meets both."""
-    return line(name, "", [a / b if b else math.inf for a, b in zip(above, below, strict=True)], goal)
+    return line(name, "", [a / b for a, b in zip(above, below, strict=True)], goal)

@@ -20,13 +20,13 @@ class Loop:
     """The loop of ``covary.training`` without log and checkpoints: a call takes the next step of an endless run.
 
     run:  what is trained.
-    step: takes its steps; what is asked of it between calls changes no later step's work.
+    step: takes its steps.
     """
 
     def __init__(self, case: Case, method: str = "simclr") -> None:
         self.run, device = case.run(method), case.device
-        method_, self.optimizer = build(self.run, device)
-        method_.train()
+        network, optimizer = build(self.run, device)
+        network.train()
         batches = Batches(
             noise(case.setting.size, batch=case.setting.batch),
             batch_size=self.run.batch_size,
@@ -35,7 +35,7 @@ class Loop:
             rank=dist.rank(),
             world=dist.world_size(),
         )
-        self.step = Step(self.run, method_, self.optimizer, device=device, per_epoch=batches.steps_per_epoch)
+        self.step = Step(self.run, network, optimizer, device=device, per_epoch=batches.steps_per_epoch)
         self._batches = itertools.chain.from_iterable(batches.epoch(epoch) for epoch in itertools.count())
         self._index = itertools.count()
 

@@ -13,7 +13,7 @@ from covary.bench.stl import METHODS
 from covary.meter import RESET, extra_bytes, memory
 
 
-def peak_memory(case: Case) -> Finding:
+def step_memory(case: Case) -> Finding:
     """Measure the peaks of a step of SimCLR and of STL, each in a process of its own, after two steps to warm up.
 
     ``step``: above what stood before it (``meter.extra_bytes``). ``process``: the most that the process held during the

@@ -24,19 +24,20 @@ def processes(case: Case) -> Finding:
         return Finding(notes=(f"{count} processes need {count} GPUs; there is {torch.cuda.device_count()}.",))
     case.run().check_world(count)
     share = max(1, threads // count)
-    alone, one, many = f"1 process x {threads}", f"1 process x {share}", f"{count} processes x {share}"
     with (
-        Group(block_of, case, world=1, threads=threads, device=case.device.type) as everything,
-        Group(block_of, case, world=1, threads=share, device=case.device.type) as part,
-        Group(block_of, case, world=count, threads=share, device=case.device.type) as group,
+        Group(block_of, case, world=1, threads=threads, device=case.device.type) as alone,
+        Group(block_of, case, world=1, threads=share, device=case.device.type) as one,
+        Group(block_of, case, world=count, threads=share, device=case.device.type) as many,
     ):
-        groups = {alone: everything, one: part, many: group}
-        seconds = take_turns({name: slowest(each) for name, each in groups.items()}, case.effort)
-    ideal = [each / count for each in seconds[one]]
+        groups = {"alone": alone, "share": one, "together": many}
+        seconds = take_turns({name: slowest(group) for name, group in groups.items()}, case.effort)
+    batch, ideal = case.setting.batch, [each / count for each in seconds["share"]]
     return Finding(
         lines=(
-            *(rate(f"{name} threads", case.setting.batch, seconds[name]) for name in groups),
-            ratio("efficiency", ideal, seconds[many]),
+            rate(f"1 process, threads: {threads}", batch, seconds["alone"]),
+            rate(f"1 process, threads: {share}", batch, seconds["share"]),
+            rate(f"{count} processes, threads of each: {share}", batch, seconds["together"]),
+            ratio("efficiency", ideal, seconds["together"]),
         ),
         seconds=seconds,
     )

@@ -1,8 +1,7 @@
 """What is measured, as values: named settings, and a setting as it is computed on a device."""
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -49,18 +48,16 @@ class Effort:
     block_seconds: length of a turn, at least one step.
     processes:     how many train together in the part ``processes``.
     workers:       of each rival's loader.
-    size:          pixels of images and views in the part ``augmentation``.
     """
 
     repeats: int = 5
     block_seconds: float = 0.5
     processes: int = 2
     workers: int = 1
-    size: int = 96
 
     def __post_init__(self) -> None:
         """Refuse values outside their domains."""
-        for name, low in {"repeats": 1, "block_seconds": 0, "processes": 2, "workers": 1, "size": 1}.items():
+        for name, low in {"repeats": 1, "block_seconds": 0, "processes": 2, "workers": 1}.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected {low} or more.")
 
@@ -71,6 +68,7 @@ class Case:
 
     name:      of the setting.
     precision: fp32 or bf16.
+    compile:   whether method and encoder are compiled.
     """
 
     name: str
@@ -79,6 +77,11 @@ class Case:
     precision: Precision
     compile: Compile
     effort: Effort
+
+    @property
+    def title(self) -> str:
+        """The words for the case in a report."""
+        return f"{self.name}, batch {self.setting.batch}, {self.precision}, compile {self.compile}"
 
     def run(self, method: str = "simclr") -> Run:
         """Return the resolved run of a method, with the paper's augmentation."""
@@ -104,7 +107,7 @@ class Case:
             module.compile()
         return module
 
-    def autocast(self) -> AbstractContextManager[None]:
+    def autocast(self) -> torch.autocast:
         """Return the context of the run's precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -114,8 +117,8 @@ def choose_cases(
     *,
     device: torch.device,
     batch_size: int | None,
-    precisions: Sequence[str],
-    compiles: Sequence[str],
+    precisions: Sequence[Precision],
+    compiles: Sequence[Compile],
     effort: Effort,
 ) -> tuple[Case, ...]:
     """Return a case for each setting, precision and form asked for; equal ones once.
@@ -126,20 +129,18 @@ def choose_cases(
     """
     chosen = choose("setting", DEFAULTS[device.type] if names is None else names, SETTINGS)
     choose("precision", precisions, get_args(Precision))
-    choose("compile", compiles, COMPILE)
+    choose("compile", compiles, tuple(COMPILE))
     cases = []
     for name in chosen:
         setting = SETTINGS[name] if batch_size is None else replace(SETTINGS[name], batch=batch_size)
         for precision in precisions:
             for form in compiles:
-                case = Case(
-                    name=name, setting=setting, device=device, precision=precision, compile=form, effort=effort
-                )
+                case = Case(name=name, setting=setting, device=device, precision=precision, compile=form, effort=effort)
                 cases.append(replace(case, precision=case.run("stl").precision))
     return tuple(dict.fromkeys(cases))
 
 
-def choose(what: str, names: Sequence[str], known: Mapping[str, object] | Sequence[str]) -> list[str]:
+def choose(what: str, names: Sequence[str], known: Collection[str]) -> list[str]:
     """Return the names without repetition; raise InputError where one is unknown, or there is none."""
     for name in names:
         if name not in known:

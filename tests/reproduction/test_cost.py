@@ -9,9 +9,9 @@ import torch
 
 import covary.reproduction.cost
 from covary.errors import InputError
+from covary.meter import RESET, extra_bytes, passport
 from covary.recipes import start_run
 from covary.reproduction.cost import cost
-from covary.meter import RESET, extra_bytes, passport
 from covary.run import Run
 from covary.step import build
 

@@ -15,14 +15,16 @@ from covary.bench.timing import Block, steps_of, take_turns
 
 COVARY = "covary"
 TORCHVISION = ("torchvision, tensors", "torchvision, PIL")
+OPTIONAL = ("kornia", "lightly")
 GOALS = {"torchvision": Goal(sense="at least", bound=3), "kornia": Goal(sense="at least", bound=2)}
 
 
 def rivals(case: Case) -> Finding:
     """Measure SimCLR's whole step in turn with those of others, with the same encoder, head sizes and optimiser.
 
-    torchvision and kornia make the views of covary's own step; lightly brings its projector and loss too. ``covary / X``
-    is the ratio of images a second; of torchvision's two forms, uint8 tensors and PIL images, it is the faster one's.
+    torchvision and kornia make the views of covary's own step; lightly brings its projector and loss too.
+    ``covary / X`` is the ratio of images a second; of torchvision's two forms, uint8 tensors and PIL images, the faster
+    one's.
     """
     makers = {
         COVARY: lambda: steps_of(Loop(case), case.device),
@@ -31,7 +33,7 @@ def rivals(case: Case) -> Finding:
         "kornia": lambda: kornia_step(case),
         "lightly": lambda: lightly_step(case),
     }
-    notes = {name: why for name in ("kornia", "lightly") if (why := missing(name))}
+    notes = {name: why for name in OPTIONAL if (why := missing(name))}
     blocks = {name: make() for name, make in makers.items() if name not in notes}
     seconds = take_turns(blocks, case.effort)
     lines = (rate(name, case.setting.batch, each) for name, each in seconds.items())
@@ -44,7 +46,6 @@ def augmentation(case: Case) -> Finding:
     covary starts from uint8 images on the device and draws its numbers inside the time; kornia from images that are
     float already; torchvision from decoded images, in a DataLoader with one worker per core. ``covary / X``: as above.
     """
-    case = replace(case, setting=replace(case.setting, size=case.effort.size))
     loop = Loop(case)
     recipe, batch = replace(loop.run.augment, views=1), loop.batch()
     blocks: dict[str, Block] = {COVARY: steps_of(lambda: make_views(batch, recipe, seed=0), case.device)}
@@ -73,5 +74,5 @@ def augmentation(case: Case) -> Finding:
 def times_covary(seconds: Mapping[str, Sequence[float]], goals: Mapping[str, Goal]) -> list[Line]:
     """Return how many times as fast covary is as each rival; of torchvision's forms, as the one of the least median."""
     fastest = min(TORCHVISION, key=lambda name: statistics.median(seconds[name]))
-    theirs = {"torchvision": seconds[fastest]} | {name: seconds[name] for name in ("kornia", "lightly") if name in seconds}
+    theirs = {"torchvision": seconds[fastest], **{name: seconds[name] for name in OPTIONAL if name in seconds}}
     return [ratio(f"covary / {name}", each, seconds[COVARY], goals.get(name)) for name, each in theirs.items()]
