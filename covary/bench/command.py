@@ -47,13 +47,13 @@ def bench(
     batch_size: images of a step; None takes the setting's.
     precision, compile: one or more; each setting is measured in each combination.
     augmentation_size:  pixels of images and views of the part ``augmentation``.
-    effort:     None takes the default, with a worker of the rivals' loaders for each core.
+    effort:     None takes the default.
     say:        is told what is begun and what was found, in a line each.
 
     A part that memory does not suffice for is noted, and the next one begun.
     Raises InputError before any long work: an unknown name, a value out of its range, a file that cannot be written.
     """
-    place, effort = dist.choose_device(device), effort or Effort(workers=cores())
+    place, effort = dist.choose_device(device), effort or Effort()
     launch = dist.launch_of(os.environ)
     if launch is not None:
         raise InputError("bench starts its own processes; start it once, without torchrun or srun, with --processes N.")
@@ -62,7 +62,7 @@ def bench(
         settings, device=place, batch_size=batch_size, precisions=precision, compiles=compile, effort=effort
     )
     work = plan(choose("part", [*PARTS] if parts is None else parts, PARTS), cases, augmentation_size=augmentation_size)
-    report = Report(facts=_facts(place, effort))
+    report = Report(facts=_facts(cases[0]))
     for number, (part, case) in enumerate(work, start=1):
         say(f"{number}/{len(work)}  {case.title}: {part}")
         begin = time.perf_counter()
@@ -118,12 +118,13 @@ def _tidy(case: Case) -> None:
         torch.cuda.empty_cache()
 
 
-def _facts(device: torch.device, effort: Effort) -> dict[str, str]:
-    found = {name: str(value) for name, value in environment(device).items() if name != "processes"}
+def _facts(case: Case) -> dict[str, str]:
+    effort = case.effort
+    found = {name: str(value) for name, value in environment(case.device).items() if name != "processes"}
     others = {name: _version(name) for name in OTHERS}
     turns = f"{effort.repeats} rounds, turns of {effort.block_seconds:g} s or one step"
     date = datetime.now(UTC).isoformat(timespec="minutes")
-    return {**found, **others, "cores": str(cores()), "workers": str(effort.workers), "rounds": turns, "date": date}
+    return {**found, **others, "cores": str(cores()), "workers": str(case.workers), "rounds": turns, "date": date}
 
 
 def _version(package: str) -> str:

@@ -32,12 +32,12 @@ class Part:
 PARTS: Mapping[str, Part] = MappingProxyType(
     {
         "floor": Part(measure=floor, says="SimCLR's step beside the encoder's forward and backward alone"),
-        "stages": Part(measure=stages, says="the stages of SimCLR's step, one after the other"),
+        "stages": Part(measure=stages, says="The stages of SimCLR's step, one after the other"),
         "stl": Part(measure=stl, says="STL's step beside SimCLR's"),
-        "memory": Part(measure=step_memory, says="peak memory of a step, and of the process that takes it"),
+        "memory": Part(measure=step_memory, says="Peak memory of a step, and of the process that takes it"),
         "rivals": Part(measure=rivals, says="SimCLR's step beside those of torchvision, kornia and lightly"),
         "processes": Part(measure=processes, says="SimCLR's step by several processes of this machine"),
-        "evaluation": Part(measure=evaluation, says="features, kNN and the linear sweep"),
-        "augmentation": Part(measure=augmentation, says="one view of each image, the augmentation alone", once=True),
+        "evaluation": Part(measure=evaluation, says="Features, kNN and the linear sweep"),
+        "augmentation": Part(measure=augmentation, says="One view of each image, the augmentation alone", once=True),
     }
 )

@@ -34,9 +34,9 @@ def processes(case: Case) -> Finding:
     batch, ideal = case.setting.batch, [each / count for each in seconds["share"]]
     return Finding(
         lines=(
-            rate(f"1 process, threads: {threads}", batch, seconds["alone"]),
-            rate(f"1 process, threads: {share}", batch, seconds["share"]),
-            rate(f"{count} processes, threads of each: {share}", batch, seconds["together"]),
+            rate(f"1 process with all threads ({threads})", batch, seconds["alone"]),
+            rate(f"1 process with its share ({share})", batch, seconds["share"]),
+            rate(f"{count} processes with a share each ({share})", batch, seconds["together"]),
             ratio("efficiency", ideal, seconds["together"]),
         ),
         seconds=seconds,

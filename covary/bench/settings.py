@@ -47,19 +47,21 @@ class Effort:
     repeats:       rounds in which all that is compared takes turns.
     block_seconds: length of a turn, at least one step.
     processes:     how many train together in the part ``processes``.
-    workers:       of each rival's loader.
+    workers:       of each rival's loader; None: on a CPU as many as torch has threads, beside a GPU one a core.
     """
 
     repeats: int = 5
     block_seconds: float = 0.5
     processes: int = 2
-    workers: int = 1
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values outside their domains."""
-        for name, low in {"repeats": 1, "block_seconds": 0, "processes": 2, "workers": 1}.items():
+        for name, low in {"repeats": 1, "block_seconds": 0, "processes": 2}.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected {low} or more.")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers is {self.workers}; expected 1 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,11 @@ class Case:
     def title(self) -> str:
         """The words for the case in a report."""
         return f"{self.name}, batch {self.setting.batch}, {self.precision}, compile {self.compile}"
+
+    @property
+    def workers(self) -> int:
+        """Workers of each rival's loader."""
+        return self.effort.workers or (torch.get_num_threads() if self.device.type == "cpu" else cores())
 
     def run(self, method: str = "simclr") -> Run:
         """Return the resolved run of a method, with the paper's augmentation."""

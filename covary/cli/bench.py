@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from covary.bench import PARTS, SETTINGS, Effort, bench, markdown
-from covary.bench.settings import Compile, cores
+from covary.bench.settings import Compile
 from covary.cli.parse import parse
 from covary.run import Precision
 
@@ -37,7 +37,7 @@ class Options:
     processes: int = 2
     """Processes of the part processes."""
     workers: int | None = None
-    """Workers of the other libraries' loaders; by default one per core."""
+    """Workers of the other libraries' loaders; by default on a CPU one a thread of torch, beside a GPU one a core."""
     augmentation_size: int = 96
     """Pixels of images and views of the part augmentation."""
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
             repeats=options.repeats,
             block_seconds=options.block_seconds,
             processes=options.processes,
-            workers=cores() if options.workers is None else options.workers,
+            workers=options.workers,
         ),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )

@@ -44,7 +44,7 @@ def augmentation(case: Case) -> Finding:
     """Measure one view of each image of a batch, the paper's augmentation, in turn with others.
 
     covary starts from uint8 images on the device and draws its numbers inside the time; kornia from images that are
-    float already; torchvision from decoded images, in a DataLoader with one worker per core. ``covary / X``: as above.
+    float already; torchvision from decoded images, in a DataLoader with workers. ``covary / X``: as above.
     """
     loop = Loop(case)
     recipe, batch = replace(loop.run.augment, views=1), loop.batch()
@@ -54,7 +54,7 @@ def augmentation(case: Case) -> Finding:
             Transformed(decoded(case, pil=name == TORCHVISION[1]), Repeated(torchvision_chain(recipe), 1)),
             lambda views: None,
             batch_size=case.setting.batch,
-            workers=case.effort.workers,
+            workers=case.workers,
             device=case.device,
         )
     absent = missing("kornia")

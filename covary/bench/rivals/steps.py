@@ -94,7 +94,7 @@ def _loaded(
         Transformed(decoded(case, pil=pil), transform),
         use,
         batch_size=case.setting.batch,
-        workers=case.effort.workers,
+        workers=case.workers,
         device=case.device,
     )
 
