@@ -111,7 +111,7 @@ class Case:
     def compiled(self, module: nn.Module) -> nn.Module:
         """Compile a module where the run's method is."""
         if self.compile == "on":
-            module.compile()
+            module.compile(dynamic=False)
         return module
 
     def autocast(self) -> torch.autocast:
