@@ -13,6 +13,7 @@ import torch
 from covary.version import __version__, commit
 
 RESET = Path("/proc/self/clear_refs")
+FULL = ("can't allocate memory", "out of shared memory")  # torch's words, of the CPU's allocator and of DataLoader
 
 
 def seconds(job: Callable[[], object], device: torch.device) -> float:
@@ -52,8 +53,8 @@ def memory(name: str) -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error is what the allocators of CPU and GPU raise when memory is full."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Return whether an error says that memory is full, that of the process, of the GPU, or shared with workers."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in FULL)
 
 
 def passport(device: torch.device) -> dict[str, object]:

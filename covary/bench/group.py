@@ -1,9 +1,10 @@
 """Processes of this machine that are told what to do, all at once, and answer."""
 
+import contextlib
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,7 @@ class Group:
     a module, and ``args`` can be pickled. A call tells every process the same and returns their answers by rank.
 
     world:   how many processes. threads: of torch in each. device: a name for ``dist.choose_device``.
-    Raises RuntimeError where a process has ended; its traceback is on standard error.
+    Raises what a process raises, and RuntimeError where one has ended otherwise; tracebacks are on standard error.
     """
 
     def __init__(
@@ -57,9 +58,13 @@ class Group:
         try:
             for pipe in self._pipes:
                 pipe.send(told)
-            return [pipe.recv() for pipe in self._pipes]
+            answers = [pipe.recv() for pipe in self._pipes]
         except (EOFError, OSError) as end:
             raise RuntimeError("A process that was measured has ended; what it said is above.") from end
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
 
 def _serve(
@@ -70,17 +75,24 @@ def _serve(
     threads: int,
     device: str,
 ) -> None:
-    """Be a process of a group: answer until the other end is closed."""
+    """Be a process of a group: answer until the other end is closed, or with what went wrong."""
     os.environ.update(environ)
     torch.set_num_threads(threads)
-    with dist.processes(device) as own:
-        answer = make(own, *args)
+    try:
+        with dist.processes(device) as own:
+            answer = make(own, *args)
+            for told in _words(pipe):
+                pipe.send(answer(told))
+    except Exception as error:
+        pipe.send(error)
+        raise
+
+
+def _words(pipe: Connection) -> Iterator[Any]:
+    """Yield what the other end says until it is closed."""
+    with contextlib.suppress(EOFError):
         while True:
-            try:
-                told = pipe.recv()
-            except EOFError:
-                return
-            pipe.send(answer(told))
+            yield pipe.recv()
 
 
 def _free_port() -> int:

@@ -121,7 +121,15 @@ def test_what_was_found_before_an_end_is_kept(
     assert "floor ratio" in (tmp_path / "bench.md").read_text()
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), RuntimeError("can't allocate memory: 1 byte")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("full"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        RuntimeError("It is possible that dataloader's workers are out of shared memory."),
+    ],
+)
 def test_full_memory_is_noted_and_the_next_part_begun(
     error: Exception, measured: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
