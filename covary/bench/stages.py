@@ -8,6 +8,7 @@ from covary.bench.finding import Finding, Goal, milliseconds, ratio
 from covary.bench.loop import Loop
 from covary.bench.settings import Case
 from covary.bench.timing import laps, warm_up
+from covary.device import send
 from covary.types import Views
 
 STAGES = {
@@ -58,7 +59,7 @@ def _stages(loop: Loop, case: Case) -> Iterator[str]:
     images = apply(batch.images, params, recipe, sizes=batch.sizes)
     yield "views"
     with case.autocast():
-        loss = step.module(Views(images=images, params=params.to(images.device), partners=recipe.partners))["loss"]
+        loss = step.module(Views(images=images, params=send(params, case.device), partners=recipe.partners))["loss"]
     yield "forward"
     loss.backward()
     yield "backward"
