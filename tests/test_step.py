@@ -17,7 +17,7 @@ from covary.methods import AbstractMethod
 from covary.optim import OptimConfig, build_optimizer
 from covary.recipes import start_run
 from covary.run import Run
-from covary.step import Step, build
+from covary.step import Step, backward, build
 from covary.tracking import Meter
 from covary.types import Views
 
@@ -99,10 +99,9 @@ def test_backward_waits_for_the_device_nowhere(variant: str) -> None:
     run, method, cpu = run_of(variant), meta_method(variant), torch.device("cpu")
     with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
         method.to_empty(device=cpu)
-        step = Step(run, method, build_optimizer(run.optim, method), device=cpu, per_epoch=2)
         views = fake_views(cpu)
         with Syncs(fakes) as syncs:
-            step.backward(views)
+            backward(run, method, views)
     assert syncs.found == []
     assert all(p.grad is not None for p in method.parameters() if p.requires_grad)
 
