@@ -9,6 +9,7 @@ import torch
 from covary import dist
 from covary.bench.settings import Case
 from covary.data import Batches, ImageStore
+from covary.methods import AbstractConfig
 from covary.step import Step, build
 from covary.types import Batch
 
@@ -23,7 +24,7 @@ class Loop:
     step: takes its steps.
     """
 
-    def __init__(self, case: Case, method: str = "simclr") -> None:
+    def __init__(self, case: Case, method: str | AbstractConfig = "simclr") -> None:
         self.run, device = case.run(method), case.device
         network, optimizer = build(self.run, device)
         network.train()

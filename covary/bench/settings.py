@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from covary.errors import InputError, did_you_mean
+from covary.methods import AbstractConfig
 from covary.nets import build_encoder
 from covary.nets.resnet import Stem
 from covary.run import Precision, Run, default_run
@@ -89,7 +90,7 @@ class Case:
         """Workers of each rival's loader."""
         return self.effort.workers or (torch.get_num_threads() if self.device.type == "cpu" else cores())
 
-    def run(self, method: str = "simclr") -> Run:
+    def run(self, method: str | AbstractConfig = "simclr") -> Run:
         """Return the resolved run of a method, with the paper's augmentation."""
         setting = self.setting
         run = replace(

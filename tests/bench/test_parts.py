@@ -78,16 +78,22 @@ def test_stages(case: Case) -> None:
 
 def test_stl(case: Case) -> None:
     finding = PARTS["stl"].measure(case)
-    check_seconds(finding, "simclr", "stl")
+    check_seconds(finding, "simclr", "stl", "stl, low rank")
     seconds = finding.seconds
     assert medians(finding)["stl / simclr", ""] == middle(seconds["stl"], seconds["simclr"])
+    assert medians(finding)["stl, low rank / simclr", ""] == middle(seconds["stl, low rank"], seconds["simclr"])
+    longer = {name: [a - b for a, b in zip(seconds[name], seconds["simclr"], strict=True)] for name in seconds}
+    found = medians(finding)["overhead, low rank / full", ""]
+    assert found == middle(longer["stl, low rank"], longer["stl"])
 
 
 def test_memory(case: Case) -> None:
     finding = PARTS["memory"].measure(case)
     lines = medians(finding)
-    assert list(lines) == [(f"{method} {what}", "MB") for method in ("simclr", "stl") for what in ("step", "process")]
-    for method in ("simclr", "stl"):
+    assert list(lines) == [
+        (f"{method} {what}", "MB") for method in ("simclr", "stl", "stl, low rank") for what in ("step", "process")
+    ]
+    for method in ("simclr", "stl", "stl, low rank"):
         assert 0 <= lines[f"{method} step", "MB"] < lines[f"{method} process", "MB"]
         assert lines[f"{method} process", "MB"] > 100  # torch alone
 
