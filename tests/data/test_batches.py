@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pictures import picture, write
 
 from covary.data import Batches, Fit, ImageStore, batches, load
+from covary.data.decoded import DecodedStore
 from covary.errors import InputError
 from covary.keyed import permutation
 from covary.types import Batch
@@ -118,7 +119,7 @@ def test_an_error_in_a_reader_reaches_the_loop(uniform: ImageStore, monkeypatch:
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("disk gone")
 
-    monkeypatch.setattr(ImageStore, "gather", fails)
+    monkeypatch.setattr(DecodedStore, "fill", fails)
     with pytest.raises(RuntimeError, match="disk gone"):
         next(Batches(uniform, batch_size=2, seed=0, device=CPU, residence="streamed").epoch(0))
 
