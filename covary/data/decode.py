@@ -31,8 +31,9 @@ _WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 def decode(data: bytes, *, reduction: Callable[[int, int], int] = lambda width, height: 1) -> Image.Image:
     """Return the first frame of an image file as RGB, upright.
 
-    reduction: the number, 1, 2, 4 or 8, by which both sides of a JPEG of some width and height are divided (rounded up)
-               while its blocks are transformed; other formats are decoded in full.
+    reduction: the number, 1, 2, 4 or 8, by which both sides of a JPEG of some width and height are divided while its
+               blocks are transformed; rows and columns that are no multiple of it are cut at the bottom and the right.
+               Other formats are decoded in full.
 
     Raises whatever Pillow raises for a broken file, and ValueError for an empty or an oversized one.
     """
@@ -40,9 +41,10 @@ def decode(data: bytes, *, reduction: Callable[[int, int], int] = lambda width, 
         raise ValueError("the file is empty")
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _refuse_oversized(image)
-        if (by := reduction(*image.size)) > 1:
-            image.draft(None, (image.width // by, image.height // by))
-        return to_rgb(image)
+        by = reduction(*image.size)
+        size = image.width // by, image.height // by
+        reduced = by > 1 and image.draft(None, size) is not None
+        return to_rgb(image.crop((0, 0, *size)) if reduced else image)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

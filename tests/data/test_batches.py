@@ -139,15 +139,16 @@ def test_impossible_batches_are_refused(uniform: ImageStore, batch_size: int, wo
 
 def test_residence_follows_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "_free_bytes", lambda device: 8_000_000_000)
-    assert batches.choose_residence(4_000_000_000, CPU, "auto") == (
+    small, large, huge = (SimpleNamespace(nbytes=count) for count in (4_000_000_000, 4_000_000_001, 9_000_000_000))
+    assert batches.choose_residence(small, CPU, "auto") == (
         "resident",
         "resident: images need 4.0 GB, cpu has 8.0 GB free",
     )
-    assert batches.choose_residence(4_000_000_001, CPU, "auto") == (
+    assert batches.choose_residence(large, CPU, "auto") == (
         "streamed",
         "streamed: images need 4.0 GB, cpu has 8.0 GB free, of which images may take 50%",
     )
-    assert batches.choose_residence(9_000_000_000, CPU, "resident") == (
+    assert batches.choose_residence(huge, CPU, "resident") == (
         "resident",
         "resident: as asked; images need 9.0 GB, cpu has 8.0 GB free",
     )
