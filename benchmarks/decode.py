@@ -228,11 +228,11 @@ def main() -> None:
             "training": rates(training(store, options, device), options.rounds) if options.steps else {},
         }
     one, all_ = result["one core"][LIMIT], result["readers"][BATCHES]
-    processes = result["readers"][f"{options.readers} processes"]
+    threads, processes = (result["readers"][f"{options.readers} {kind}"] for kind in ("threads", "processes"))
     result["Batches, of the decode limit"] = {
         "images/s, of as many times one core": round(all_["images/s"] / (options.readers * one["images/s"]), 3),
         "images/s, of as many processes": round(all_["images/s"] / processes["images/s"], 3),
-        "core ms": round(one["core ms"] / all_["core ms"], 3),
+        "core ms, of as many threads": round(threads["core ms"] / all_["core ms"], 3),
     }
     text = json.dumps(result, indent=2)
     print(text)
