@@ -45,7 +45,7 @@ PUBLIC = {
         "LabelMover MoCo Mover Moves ReadsCodes SimCLR SimSiam VICReg load_method"
     ),
     "covary.reproduction": "Column Line Measurement Number PAPER Printed Report SCALES Scale TABLES Table reproduce",
-    "covary.nets": "LinearHypernetwork Teacher build_encoder convert_batchnorm load_weights mlp",
+    "covary.nets": "LinearHypernetwork LowRankHypernetwork Teacher build_encoder convert_batchnorm load_weights mlp",
 }
 
 # what only some files may import
