@@ -11,6 +11,7 @@ import torch
 from pictures import class_folders, encoded, picture, write
 from PIL import Image
 
+import covary.data.encoded
 import covary.data.store
 from covary.data import Batches, Fit, ImageStore, batches, build, decode, form, index, load
 from covary.data.decoded import DecodedStore
@@ -95,6 +96,25 @@ def test_other_sources_of_files(tmp_path: Path) -> None:
 def test_a_source_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shapes:n=12 is not read from such; take 'auto', 'resident' or 'streamed'"):
         load("shapes:n=12", split="train", fit=FITS[0], cache=tmp_path, residence="encoded")
+
+
+def test_what_lay_in_a_batch_before_does_not_show(kinds: tuple[DecodedStore, EncodedStore]) -> None:
+    pixels, files = kinds
+    rows = np.arange(len(files))
+    found = torch.full((len(rows), 3, *files.canvas(rows)), 255, dtype=torch.uint8)
+    files.fill(rows, found)
+    assert torch.equal(found, pixels.images(rows)[0])
+
+
+def test_processes_of_one_machine_share_its_cores(
+    kinds: tuple[DecodedStore, EncodedStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(covary.data.encoded, "cores", lambda: 16)
+    found = {}
+    for world in ("1", "5", "32"):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", world)
+        found[world] = kinds[1].readers
+    assert found == {"1": 16, "5": 3, "32": 1}
 
 
 def test_a_selection_has_the_images_of_its_rows(kinds: tuple[DecodedStore, EncodedStore]) -> None:
