@@ -15,6 +15,7 @@ from covary import config, dist
 from covary.augment import Recipe
 from covary.data import Batches, Fit, ImageStore, Residence, load
 from covary.errors import InputError, TrainingError
+from covary.meter import out_of_memory
 from covary.methods import AbstractConfig, AbstractMethod
 from covary.online import OnlineKnn
 from covary.optim import OptimConfig
@@ -279,11 +280,11 @@ def _save(folder: RunDir, step: int, epoch: int, method: nn.Module, optimizer: t
 
 @contextmanager
 def _memory(run: Run) -> Iterator[None]:
-    """Turn what the allocators of CPU and GPU answer when memory is full into the line that helps."""
+    """Turn what the allocators answer when memory is full into the line that helps."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if out_of_memory(error):
             raise TrainingError(
                 f"The memory is too small for batches of {run.batch_size // run.accumulate} images of "
                 f"{run.augment.size} px with {run.encoder}; lower --batch-size, raise --accumulate, or take a smaller "

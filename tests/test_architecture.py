@@ -32,6 +32,7 @@ PUBLIC = {
         "AUGMIX_OPERATIONS COLUMNS JITTER_ORDERS PRESETS TARGETS AugMix ColorJitter Crop GaussianBlur Labels Recipe "
         "Rotation Solarize TurnedView apply boxes make_views preset sample turned_view"
     ),
+    "covary.bench": ("Case Effort Entry Finding Goal Line PARTS Part Report SETTINGS Setting Spread bench markdown"),
     "covary.data": (
         "Batches Fit ImageStore Residence Split cache_root data_root features_folder load native_size normalization"
     ),
