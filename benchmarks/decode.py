@@ -32,8 +32,8 @@ from covary.data import Batches, Fit, load
 from covary.data.cores import cores
 from covary.data.decode import decode, planes
 from covary.data.encoded import EncodedStore
+from covary.meter import passport
 from covary.recipes import start_run
-from covary.reproduction.meter import passport
 from covary.step import Step, build
 from covary.types import Batch
 

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from covary import config, dist
-from covary.augment import Recipe
+from covary.augment import Recipe, make_views
+from covary.compiling import Choice, choose_compile
 from covary.data import Batches, Fit, ImageStore, Residence, load
 from covary.errors import InputError, TrainingError
 from covary.meter import out_of_memory
@@ -20,7 +21,7 @@ from covary.methods import AbstractConfig, AbstractMethod
 from covary.online import OnlineKnn
 from covary.optim import OptimConfig
 from covary.recipes import start_run
-from covary.run import Precision, Preset, Run, Stem, environment
+from covary.run import Compile, Precision, Preset, Run, Stem, environment
 from covary.rundir import RunDir, write_tensors
 from covary.state import restore_state, state_tensors
 from covary.step import Step, build
@@ -88,7 +89,7 @@ def pretrain(
     optim: OptimConfig | None = None,
     augment: Recipe | None = None,
     precision: Precision | None = None,
-    compile: bool | None = None,
+    compile: Compile | None = None,
     joint_pass: bool | None = None,
     sync_batchnorm: bool | None = None,
     seed: int | None = None,
@@ -169,14 +170,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         world=dist.world_size(),
     )
     _check_same_images(saved, store, folder)
-    if saved:
-        torch.set_num_threads(_recorded(saved, "threads", int, folder))
-    elif dist.is_main():
-        folder.write_run(
-            config.to_json(run),
-            {**environment(device), "images": len(store), "fingerprint": store.fingerprint},
-        )
-
+    compiling = _start(saved, run, method, batches, store, folder, device)
     if dist.is_main():
         folder.clear_staging()
     dist.barrier()
@@ -200,6 +194,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     if damaged and not checkpoint:
         tracker.say("no checkpoint is whole: starting anew")
     tracker.say(f"{len(store):,} images, {total:,} steps ({batches.steps_per_epoch} an epoch); {batches.reason}")
+    tracker.say(compiling.reason)
     if store.skipped:
         name, reason = store.skipped[0]
         tracker.say(f"{len(store.skipped):,} images cannot be read and are left out, such as {name} ({reason})")
@@ -210,12 +205,47 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
             run, every=session.knn_epochs, root=session.root, cache=session.cache, say=tracker.say
         )
     )
+    run = replace(run, compile=compiling.compile)
     with tracker, stop_signals() as stop:
         _loop(run, session, folder, device, batches, method, optimizer, online, tracker, stop, step=step, total=total)
     if dist.is_main():
         write_tensors(folder.encoder_file, method.encoder.state_dict())
         write_tensors(folder.method_file, method.state_dict())
     dist.barrier()  # where training returns, its files are there
+
+
+def _start(
+    saved: dict[str, Any] | None,
+    run: Run,
+    method: AbstractMethod,
+    batches: Batches,
+    store: ImageStore,
+    folder: RunDir,
+    device: torch.device,
+) -> Choice:
+    """Begin a run and record what its numbers depend on, or restore that; return whether the method is compiled."""
+    if saved:
+        torch.set_num_threads(_recorded(saved, "threads", int, folder))
+        compiled = _recorded(saved, "compiled", bool, folder)
+        return Choice(compile="on" if compiled else "off", reason=f"{'' if compiled else 'not '}compiled: as it began")
+    choice = choose_compile(
+        run,
+        method,
+        lambda: make_views(next(iter(batches.epoch(0))), run.augment, seed=run.seed),
+        device=device,
+        steps=run.epochs * batches.steps_per_epoch,
+    )
+    if dist.is_main():
+        folder.write_run(
+            config.to_json(run),
+            {
+                **environment(device),
+                "compiled": choice.compile == "on",
+                "images": len(store),
+                "fingerprint": store.fingerprint,
+            },
+        )
+    return choice
 
 
 def _loop(

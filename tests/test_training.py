@@ -17,6 +17,7 @@ from tiny import small, tiny_views
 
 import covary.step
 import covary.training
+from covary.compiling import Choice
 from covary.data import Batches
 from covary.errors import InputError
 from covary.methods import BYOL, ESSL, STL, AbstractConfig, AbstractMethod, SimSiam
@@ -285,6 +286,26 @@ def test_threads_of_the_first_start_are_restored(tmp_path: Path, monkeypatch: py
         assert torch.get_num_threads() == threads + 1
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_run_goes_on_compiled_as_it_began(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: compiled.append(options))
+    with monkeypatch.context() as patch:
+        chosen = Choice(compile="on", reason="compiled: it was faster")
+        patch.setattr(covary.training, "choose_compile", lambda *arguments, **options: chosen)
+        dies_at(5, patch)
+        with pytest.raises(Stopped):
+            train(tiny(), tmp_path, QUIET)
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert (content["run"]["compile"], content["environment"]["compiled"]) == ("auto", True)
+    assert "compiled: it was faster" in capsys.readouterr().err
+    train(tiny(), tmp_path, QUIET)
+    assert "compiled: as it began" in capsys.readouterr().err
+    assert compiled == [{"dynamic": False}] * 2
+    assert json.loads((finished / "run.json").read_text())["environment"]["compiled"] is False
 
 
 def test_a_non_finite_loss_stops_before_anything_is_updated(tmp_path: Path) -> None:

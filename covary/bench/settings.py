@@ -15,7 +15,6 @@ from covary.nets.resnet import Stem
 from covary.run import Precision, Run, default_run
 
 Compile = Literal["off", "on"]
-COMPILE: Mapping[Compile, bool] = MappingProxyType({"off": False, "on": True})  # values of Run.compile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ class Case:
             stem=setting.stem,
             batch_size=setting.batch,
             precision=self.precision,
-            compile=COMPILE[self.compile],
+            compile=self.compile,
         )
         return run.resolved(self.device)
 
@@ -136,7 +135,7 @@ def choose_cases(
     """
     chosen = choose("setting", DEFAULTS[device.type] if names is None else names, SETTINGS)
     choose("precision", precisions, get_args(Precision))
-    choose("compile", compiles, tuple(COMPILE))
+    choose("compile", compiles, get_args(Compile))
     cases = []
     for name in chosen:
         setting = SETTINGS[name] if batch_size is None else replace(SETTINGS[name], batch=batch_size)
