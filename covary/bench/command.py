@@ -16,7 +16,8 @@ from covary import dist
 from covary.bench.finding import Finding
 from covary.bench.parts import PARTS
 from covary.bench.report import Entry, Report, headline, markdown, to_json
-from covary.bench.settings import Case, Compile, Effort, choose, choose_cases, cores
+from covary.bench.settings import Case, Compile, Effort, choose, choose_cases
+from covary.data.cores import cores
 from covary.errors import InputError
 from covary.evaluation.result import check_writable
 from covary.meter import out_of_memory

@@ -8,7 +8,8 @@ import torch
 
 from covary import dist
 from covary.bench.settings import Case
-from covary.data import Batches, ImageStore
+from covary.data import Batches
+from covary.data.decoded import DecodedStore
 from covary.methods import AbstractConfig
 from covary.step import Step, build
 from covary.types import Batch
@@ -54,12 +55,12 @@ class Loop:
 
 
 @functools.lru_cache(maxsize=1)
-def noise(size: int, *, batch: int) -> ImageStore:
+def noise(size: int, *, batch: int) -> DecodedStore:
     """Return a store of noise in memory, images of (size, size) pixels: ``STORE_BYTES``, or ``LEAST_BATCHES``."""
     length = 3 * size * size
     count = max(LEAST_BATCHES * batch, STORE_BYTES // length)
     generator = torch.Generator().manual_seed(0)
-    return ImageStore(
+    return DecodedStore(
         name="noise",
         split="train",
         classes=None,
@@ -69,6 +70,6 @@ def noise(size: int, *, batch: int) -> ImageStore:
         skipped=(),
         ignored=0,
         digests=np.zeros((count, 16), dtype=np.uint8),
-        offsets=np.arange(count, dtype=np.int64) * length,
+        spans=(np.arange(count, dtype=np.int64)[:, None] + [0, 1]) * length,
         pixels=torch.randint(0, 256, (count * length,), dtype=torch.uint8, generator=generator),
     )

@@ -1,6 +1,5 @@
 """What is measured, as values: named settings, and a setting as it is computed on a device."""
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -9,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
+from covary.data.cores import cores
 from covary.errors import InputError, did_you_mean
 from covary.methods import AbstractConfig
 from covary.nets import build_encoder
@@ -155,8 +155,3 @@ def choose(what: str, names: Sequence[str], known: Collection[str]) -> list[str]
     if not names:
         raise InputError(f"No {what} is named; expected one or more of {', '.join(known)}.")
     return list(dict.fromkeys(names))
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,7 +11,8 @@ import covary.bench.settings
 from covary.bench import PARTS, SETTINGS, Case, Effort, Finding, Goal, Part, bench, markdown
 from covary.bench.command import plan
 from covary.bench.finding import line
-from covary.bench.settings import choose_cases, cores
+from covary.bench.settings import choose_cases
+from covary.data.cores import cores
 from covary.errors import InputError
 from tests.bench.conftest import TINY
 
