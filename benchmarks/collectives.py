@@ -6,9 +6,9 @@
 Three steps of a row of ``covary.recipes`` on noise, less the update, which sends nothing; the third is counted, since
 DistributedDataParallel orders its buckets by the first and agrees on them in the second. Bytes are those of the tensor
 that one process hands over. ``on the wire`` is the profiler's own count of calls and numbers, which the lines above it
-add up to. On a CPU BatchNorm is ``BatchNormOverRanks``; what torch's SyncBatchNorm, which a GPU uses, sends for the same
-calls of the same layers is computed beside it. Rows gathered grow with the batch; nothing depends on the size of the
-images.
+add up to. On a CPU BatchNorm is ``BatchNormOverRanks``; what torch's SyncBatchNorm, which a GPU uses, sends for the
+same calls of the same layers is computed beside it. Rows gathered grow with the batch; nothing depends on the size of
+the images.
 """
 
 import argparse

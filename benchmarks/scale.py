@@ -1,17 +1,19 @@
 """What the counts of ``collectives.py`` cost on many GPUs, computed: the table of docs/scale.md.
 
-``python benchmarks/scale.py COUNTS.json ... [--images 32]``: one row for each file. A ring of N moves an all-reduce of
-B bytes in 2 (N - 1)/N B / bandwidth, and gathers B bytes of each in (N - 1) B / bandwidth; latencies are added by the
-call. Bandwidths, latency and rate of computing are assumed, see below.
+``python benchmarks/scale.py COUNTS.json ... [--images 32]``: one row for each file, and one more for STL's full form
+beside a low rank, whose gradients alone are others: four bytes a parameter. A ring of N moves an all-reduce of B bytes in
+2 (N - 1)/N B / bandwidth, and gathers B bytes of each in (N - 1) B / bandwidth; latencies are added by the call.
+Bandwidths, latency and rate of computing are assumed.
 """
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from rows import run_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from covary.nets import build_encoder
@@ -51,38 +53,51 @@ def flops(encoder: str, *, size: int, images: int) -> int:
     return counter.get_total_flops() * images
 
 
-def row(counts: dict[str, Any], *, images: int) -> list[str]:
+def gradients(counts: dict[str, Any], *, rank: int | None) -> int:
+    """Return the bytes of the gradients of a row of ``covary.recipes`` at another rank, computed."""
+    run = run_of(counts["row"], setting=counts["setting"], image_size=counts["size"])
+    method = replace(run.method, rank=rank) if counts["row"] == "stl" else run.method
+    with torch.device("meta"):
+        network = replace(run, encoder=counts["encoder"], stem="imagenet", method=method).build_method()
+    return sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad)
+
+
+def row(counts: dict[str, Any], *, images: int, rank: int | None) -> list[str]:
     """Return the cells of a row of the table; ``images``: of each GPU."""
-    lines = {(line["what"], line["pass"]): line for line in counts["lines"]}
-    sync = counts["as SyncBatchNorm"]
-    gradients = lines["gradients", "backward"]
-    gathered = sum(line["bytes"] for line in counts["lines"] if line["collective"] == "all_gather")
+    lines, sync = counts["lines"], counts["as SyncBatchNorm"]
+    reduced = (
+        sum(line["bytes"] for line in lines if line["what"] == "gradients")
+        if rank == counts["rank"]
+        else gradients(counts, rank=rank)
+    )
+    gathered = sum(line["bytes"] for line in lines if line["collective"] == "all_gather")
     rows = gathered * images * counts["processes"] / counts["batch"]
-    calls = sum(line["calls"] for line in sync)
-    seconds = flops(counts["encoder"], size=SIZES[counts["setting"]], images=images) / COMPUTE
-    rank = f", rank {counts['rank']}" if counts["rank"] else ""
-    cells = [
-        f"{counts['encoder']}@{SIZES[counts['setting']]}, {counts['row']}{rank}",
-        f"{gradients['bytes'] / 1e6:,.1f}",
-        f"{rows / 1e6:.2f}",
+    calls, size = sum(line["calls"] for line in sync), SIZES[counts["setting"]]
+    times = [
+        1e3 * seconds
+        for machines in (NODE, CLUSTER)
+        for seconds in (machines.reduce(reduced), machines.gather(rows) + machines.reduce(rows * machines.gpus))
+    ]
+    return [
+        f"{counts['encoder']}@{size} {counts['row']}{f', rank {rank}' if rank else ''}",
+        f"{reduced / 1e6:,.1f}",
+        f"{rows / 1e3:.0f}",
         f"{calls}",
         f"{sum(line['bytes'] for line in sync) / 1e6:.2f}",
+        *(f"{time:.2f}" for time in times),
+        f"{1e3 * calls * LATENCY[0]:.1f} to {1e3 * calls * LATENCY[1]:.1f}",
+        f"{1e3 * flops(counts['encoder'], size=size, images=images) / COMPUTE:.1f}",
     ]
-    for machines in (NODE, CLUSTER):
-        cells.append(f"{1e3 * machines.reduce(gradients['bytes']):.2f}")
-        cells.append(f"{1e3 * (machines.gather(rows) + machines.reduce(rows * machines.gpus)):.2f}")
-    low, high = (1e3 * calls * latency for latency in LATENCY)
-    return [*cells, f"{low:.1f} to {high:.1f}", f"{1e3 * seconds:.1f}"]
 
 
 HEAD = (
-    "",
+    "encoder, method",
     "gradients MB",
-    "rows MB",
+    "rows kB",
     "SyncBN calls",
     "SyncBN MB",
-    *(f"{name} ms, {machines.gpus}" for machines in (NODE, CLUSTER) for name in ("gradients", "rows")),
-    "SyncBN ms",
+    *(f"{what} ms, {machines.gpus} GPUs" for machines in (NODE, CLUSTER) for what in ("gradients", "rows")),
+    "SyncBN latency ms",
     "computing ms",
 )
 
@@ -92,7 +107,12 @@ def main() -> None:
     parser.add_argument("counts", nargs="+", type=Path)
     parser.add_argument("--images", type=int, default=32, help="of each GPU")
     options = parser.parse_args()
-    rows = [row(json.loads(path.read_text()), images=options.images) for path in options.counts]
+    files = [json.loads(path.read_text()) for path in options.counts]
+    rows = [
+        row(counts, images=options.images, rank=rank)
+        for counts in files
+        for rank in ((None, counts["rank"]) if counts["rank"] else (None,))
+    ]
     for cells in (HEAD, ["---"] * len(HEAD), *rows):
         print(f"| {' | '.join(cells)} |")
 
