@@ -4,14 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from covary import config
 from covary.augment import COLUMNS, make_views
-from covary.data import Batches, Fit, load
+from covary.data import Batches, Fit, Residence, load
 from covary.draw.batch import first_batch
 from covary.errors import MissingData
 from covary.memory import peak_memory, process_memory, step_memory
@@ -54,7 +53,7 @@ def preview(
     root: Path | None,
     cache: Path | None,
     max_bad: float,
-    residence: Literal["auto", "resident", "streamed"],
+    residence: Residence,
 ) -> Preview:
     """Count parameters and memory; decode the images and draw the first batch into ``figures/first-batch.png``.
 
@@ -69,7 +68,15 @@ def preview(
     step, process = step_memory(run, method, device), process_memory()
     resident = batch = 0
     try:
-        store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache, max_bad=max_bad)
+        store = load(
+            run.data,
+            split="train",
+            fit=Fit.train(run.augment.size),
+            root=root,
+            cache=cache,
+            max_bad=max_bad,
+            residence=residence,
+        )
         batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence=residence)
         images = PreviewedImages(
             count=len(store),

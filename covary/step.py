@@ -74,18 +74,23 @@ class Step:
 
     def update(self, views: Views, index: int) -> dict[str, Tensor]:
         """Take the step ``index`` on views; return its terms and the norm of its gradient, detached."""
+        torch.manual_seed(derive(self._run.seed, "dropout", index, dist.rank()))
+        terms = backward(self._run, self.module, views)
+        terms["gradient"] = self.change(terms["loss"], index)
+        return terms
+
+    def change(self, loss: Tensor, index: int) -> Tensor:
+        """Change the weights by the gradients that the loss of the step ``index`` left; return their norm."""
         run, optimizer, lr = self._run, self._optimizer, self.lr(index)
-        torch.manual_seed(derive(run.seed, "dropout", index, dist.rank()))
         for group in optimizer.param_groups:
             group["lr"] = run.optim.lr if group["constant"] else lr
-        terms = backward(run, self.module, views)
-        terms["gradient"] = self._guard.check(optimizer, terms["loss"], index)
+        norm = self._guard.check(optimizer, loss, index)
         if run.optim.name == "lars":
             scale_gradients_lars_(run.optim, self._method.parameters())
         optimizer.step()
         optimizer.zero_grad()
         self._method.after_step((index + 1) / (run.epochs * self._per_epoch))
-        return terms
+        return norm
 
 
 def backward(run: Run, module: nn.Module, views: Views) -> dict[str, Tensor]:

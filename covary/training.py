@@ -14,8 +14,9 @@ from torch import nn
 from covary import config, dist
 from covary.augment import Recipe, make_views
 from covary.compiling import Choice, choose_compile
-from covary.data import Batches, Fit, ImageStore, load
+from covary.data import Batches, Fit, ImageStore, Residence, load
 from covary.errors import InputError, TrainingError
+from covary.meter import out_of_memory
 from covary.methods import AbstractConfig, AbstractMethod
 from covary.online import OnlineKnn
 from covary.optim import OptimConfig
@@ -38,8 +39,10 @@ class Session:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes the GPU where there is one."""
-    residence: Literal["auto", "resident", "streamed"] = "auto"
-    """Keep the images on the device, or stream them to it; auto keeps them where half of the free memory is enough."""
+    residence: Residence = "auto"
+    """Images on the device, streamed to it, or encoded: decoded in every epoch; auto looks at free memory and disk."""
+    readers: int = 0
+    """Threads that stream or decode the coming batches; 0 takes two to stream, and to decode one for each core."""
     root: Path | None = None
     """Folder of downloaded sets; default $COVARY_DATA or ~/.cache/covary/data."""
     cache: Path | None = None
@@ -63,7 +66,7 @@ class Session:
             raise InputError(f"max_bad is {self.max_bad}; expected a share between 0 and 1.")
         if not self.checkpoint_minutes > 0:
             raise InputError(f"checkpoint_minutes is {self.checkpoint_minutes}; expected a number above 0.")
-        for name, low in {"checkpoint_steps": 0, "log_steps": 1, "knn_epochs": -1}.items():
+        for name, low in {"readers": 0, "checkpoint_steps": 0, "log_steps": 1, "knn_epochs": -1}.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected {low} or more.")
 
@@ -153,6 +156,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
             root=session.root,
             cache=session.cache,
             max_bad=session.max_bad,
+            residence=session.residence,
         )
     )
     batches = Batches(
@@ -161,6 +165,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         seed=run.seed,
         device=device,
         residence=session.residence,
+        readers=session.readers,
         rank=dist.rank(),
         world=dist.world_size(),
     )
@@ -305,11 +310,11 @@ def _save(folder: RunDir, step: int, epoch: int, method: nn.Module, optimizer: t
 
 @contextmanager
 def _memory(run: Run) -> Iterator[None]:
-    """Turn what the allocators of CPU and GPU answer when memory is full into the line that helps."""
+    """Turn what the allocators answer when memory is full into the line that helps."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if out_of_memory(error):
             raise TrainingError(
                 f"The memory is too small for batches of {run.batch_size // run.accumulate} images of "
                 f"{run.augment.size} px with {run.encoder}; lower --batch-size, raise --accumulate, or take a smaller "

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from pictures import class_folders
 from safetensors.torch import load_file
 from tiny import small, tiny_views
 
@@ -256,6 +257,18 @@ def test_changed_images_are_refused(finished: Path, monkeypatch: pytest.MonkeyPa
 
 def test_residence_changes_nothing(finished: Path, tmp_path: Path) -> None:
     assert equal(weights(train(tiny(), tmp_path, replace(QUIET, residence="streamed"))), weights(finished))
+
+
+def test_a_run_continues_from_files_what_it_began_from_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(tmp_path / "images", {"a": 20, "b": 20}, suffix=".jpg")
+    run, session = tiny(data=str(tmp_path / "images")), replace(QUIET, cache=tmp_path / "cache")
+    whole = train(run, tmp_path / "whole", replace(session, residence="resident"))
+    with monkeypatch.context() as patch:
+        dies_at(3, patch)
+        with pytest.raises(Stopped):
+            train(run, tmp_path / "moved", replace(session, residence="streamed"))
+    moved = train(run, tmp_path / "moved", replace(session, residence="encoded", readers=3))
+    assert equal(weights(moved), weights(whole))
 
 
 def test_threads_of_the_first_start_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,19 @@
 """Batched image operations, each equal to ``torchvision.transforms.v2.functional`` row by row.
 
 Images are float32 (b, 3, h, w) in [0, 1] unless said otherwise. An operation takes one number per image, (b,), on
-any device, and returns new images on the images' device.
+any device. One whose name ends in ``_`` changes the images, the others return new ones, on the images' device.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from covary.device import send
 
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision rounds it
 
@@ -19,12 +22,16 @@ LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision rounds it
 class Taps:
     """One axis of a separable filter: ``out[i] = sum_k weight[i, k] * in[index[i, k]]`` for each image.
 
-    index:  int64 (b, s, k), places along the axis read.
+    index:  int32 (b, s, k), places along the axis read.
     weight: float32 (b, s, k).
     """
 
     index: Tensor
     weight: Tensor
+
+    def rows(self, part: slice) -> "Taps":
+        """Return the taps of a part of the images."""
+        return Taps(index=self.index[part], weight=self.weight[part])
 
 
 def crop_taps(start: Tensor, length: Tensor, flip: Tensor, *, size: int, reach: int) -> Taps:
@@ -36,16 +43,21 @@ def crop_taps(start: Tensor, length: Tensor, flip: Tensor, *, size: int, reach: 
 
     start, length: int64 (b,) in pixels. flip: bool (b,). reach: ``tap_reach`` of the longest length.
     """
-    steps = torch.arange(size, device=start.device)
-    step = torch.where(flip[:, None], size - 1 - steps, steps)
-    scale = (length / size)[:, None, None]
-    centre = (step[..., None] + 0.5) * scale
-    nearest = centre.floor() + torch.arange(-reach, reach + 1, device=start.device)
-    weight = (1 - (nearest + 0.5 - centre).abs() / scale.clamp_min(1)).clamp_min(0)
-    last = length[:, None, None] - 1
-    weight = weight * ((nearest >= 0) & (nearest <= last))
-    index = start[:, None, None] + nearest.long().clamp_min(0).minimum(last)
-    return Taps(index=index, weight=weight / weight.sum(dim=2, keepdim=True))
+    device = start.device
+    start, length = (numbers[:, None, None].to(torch.float32) for numbers in (start, length))
+    steps = torch.arange(size, device=device)
+    scale = length / size
+    centre = (torch.where(flip[:, None, None], size - 1 - steps, steps) + 0.5) * scale
+    away = torch.arange(-reach, reach + 1, device=device)[:, None] + 0.5
+    place = centre.floor() + away  # (b, k, s): centres of the pixels read; the long axis last, which is fast
+    weight = (1 - (place - centre).abs_().div_(scale.clamp_min(1))).clamp_min_(0)
+    weight *= (place > 0) & (place < length)
+    total = reduce(torch.add, weight.unbind(1))  # in order: the zeros that a longer reach brings change no bit
+    index = start + (place - 0.5).clamp_min_(0).minimum(length - 1)
+    return Taps(
+        index=index.to(torch.int32).transpose(1, 2).contiguous(),
+        weight=weight.div_(total[:, None]).transpose(1, 2).contiguous(),
+    )
 
 
 def tap_reach(length: int, size: int) -> int:
@@ -55,7 +67,7 @@ def tap_reach(length: int, size: int) -> int:
 
 def blur(images: Tensor, sigma: Tensor, *, kernel: int) -> Tensor:
     """Blur square images with a Gaussian of ``kernel`` pixels and standard deviation ``sigma`` in pixels."""
-    taps = blur_taps(sigma.to(images.device), size=images.shape[3], kernel=kernel)
+    taps = blur_taps(send(sigma, images.device), size=images.shape[3], kernel=kernel)
     return resample(images, taps, taps)
 
 
@@ -64,21 +76,22 @@ def blur_taps(sigma: Tensor, *, size: int, kernel: int) -> Taps:
 
     Weight ``k`` is ``exp(-(k - (kernel - 1) / 2)**2 / (2 sigma**2))``, normalised (torchvision's ``gaussian_blur``).
     """
-    distance = torch.arange(kernel, device=sigma.device) - kernel // 2
+    distance = torch.arange(kernel, device=sigma.device, dtype=torch.int32) - kernel // 2
     weight = torch.softmax(-0.5 * (distance / sigma[:, None]) ** 2, dim=1)
-    index = (torch.arange(size, device=sigma.device)[:, None] + distance).abs()
+    index = (torch.arange(size, device=sigma.device, dtype=torch.int32)[:, None] + distance).abs()
     index = size - 1 - (size - 1 - index).abs()
     shape = (len(sigma), size, kernel)
-    return Taps(index=index.expand(shape), weight=weight[:, None].expand(shape))
+    return Taps(index=index.expand(shape).contiguous(), weight=weight[:, None].expand(shape))
 
 
 def resample(images: Tensor, vertical: Taps, horizontal: Taps) -> Tensor:
-    """Filter the rows, then the columns: float32 (b, 3, s, s) from (b, 3, h, w) of any type."""
-    b, _, _, w = images.shape
-    rows = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
-    rows = _weighted_rows(rows, vertical)
-    columns = _weighted_rows(rows.view(b, -1, 3, w).permute(0, 3, 2, 1), horizontal)
-    return columns.view(b, columns.shape[1], 3, -1).permute(0, 2, 3, 1).contiguous()
+    """Filter along rows and columns: float32 (b, 3, s, s) from (b, 3, h, w) of any type.
+
+    A filter reads whole lines of memory as weighted sums of them, hence each pass finds its axis turned upright.
+    """
+    columns = images.transpose(2, 3).to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    rows = _weighted_rows(columns, horizontal).transpose(2, 3).contiguous()
+    return _weighted_rows(rows, vertical)
 
 
 def rotate(images: Tensor, angle: Tensor) -> Tensor:
@@ -91,17 +104,21 @@ def rotate(images: Tensor, angle: Tensor) -> Tensor:
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def blend(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Change brightness, contrast or saturation: ``clamp(b c s x + (1 - s) gray(x) + (1 - c) mean(gray(x)), 0, 1)``.
+def brighten_(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply by the factor: ``clamp(f x, 0, 1)`` (torchvision's ``adjust_brightness``)."""
+    return images.mul_(_per_image(factor, images)).clamp_(0, 1)
 
-    With two of an image's three factors at 1, this is torchvision's ``adjust_brightness``, ``adjust_contrast`` or
-    ``adjust_saturation``.
-    """
-    gray = luma(images)
-    mean = gray.mean(dim=(1, 2, 3), keepdim=True)
-    brightness, contrast, saturation = (_per_image(n, images) for n in (brightness, contrast, saturation))
-    target = gray.mul_(1 - saturation).add_((1 - contrast) * mean)
-    return torch.addcmul(target, images, brightness * contrast * saturation).clamp_(0, 1)
+
+def contrast_(images: Tensor, factor: Tensor) -> Tensor:
+    """Move values from or to the mean of gray: ``clamp(f x + (1 - f) mean(luma(x)), 0, 1)`` (``adjust_contrast``)."""
+    factor = _per_image(factor, images)
+    means = images.mean(dim=(2, 3), keepdim=True)
+    return images.mul_(factor).add_(luma(means).mul_(1 - factor)).clamp_(0, 1)
+
+
+def saturate_(images: Tensor, factor: Tensor) -> Tensor:
+    """Move values from or to gray: ``clamp(f x + (1 - f) luma(x), 0, 1)`` (torchvision's ``adjust_saturation``)."""
+    return torch.lerp(luma(images), images, _per_image(factor, images), out=images).clamp_(0, 1)
 
 
 def grayscale(images: Tensor) -> Tensor:
@@ -115,22 +132,25 @@ def luma(images: Tensor) -> Tensor:
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
-def shift_hue(images: Tensor, turns: Tensor) -> Tensor:
+def shift_hue_(images: Tensor, turns: Tensor) -> Tensor:
     """Move the hue by ``turns`` of the colour wheel in [-1/2, 1/2], keeping HSV's saturation and value.
 
-    With m and c the minimum and the range of a pixel, the hue in sixths of a turn is
-    ``sign(green - blue) (1 + (green + blue - red - m) / c)``, in [-3, 3], red at 0, green at 2, blue at -2; a channel
-    at distance d from the hue on this circle is ``m + c clamp(2 - d, 0, 1)`` (torchvision's ``adjust_hue``).
+    With the largest and the smallest channel of a pixel, ``high`` and ``low``, and ``span`` their difference, its hue
+    in sixths of a turn is ``sign(green - blue) (1 + (green + blue - red - low) / span)``, red at 0, green at 2, blue at
+    -2. Moved, and counted in [0, 6), it is ``h``, and with ``far(p) = clamp(|h - p| - 1, 0, 1)`` the channels are
+    ``low + span far(3)``, ``high - span far(2)`` and ``high - span far(4)`` (torchvision's ``adjust_hue``).
     """
     red, green, blue = images.split(1, dim=1)
-    low = torch.minimum(torch.minimum(red, green), blue)
-    span = torch.maximum(torch.maximum(red, green), blue).sub_(low)
-    ratio = (green + blue).sub_(red).sub_(low).div_(span.clamp_min(torch.finfo(span.dtype).tiny))
-    hue = torch.copysign(ratio.add_(1), green - blue).add_(6 * _per_image(turns, images))
-    places = torch.tensor([0.0, 2.0, -2.0], device=images.device).view(1, 3, 1, 1)
-    away = hue - places
-    distance = away.sub_((away / 6).round_(), alpha=6).abs_()
-    return distance.neg_().add_(2).clamp_(0, 1).mul_(span).add_(low)
+    low, high = torch.minimum(red, green), torch.maximum(red, green)
+    torch.minimum(low, blue, out=low)
+    torch.maximum(high, blue, out=high)
+    span = high - low
+    hue = (green + blue).sub_(red).sub_(low).div_(span.clamp_min(torch.finfo(span.dtype).tiny)).add_(1)
+    hue = torch.copysign(hue, green - blue, out=hue).add_(_per_image(6 * turns, images)).remainder_(6)
+    for channel, place, end, sign in ((red, 3, low, 1), (green, 2, high, -1), (blue, 4, high, -1)):
+        far = (hue - place).abs_().sub_(1).clamp_(0, 1)
+        torch.addcmul(end, far, span, value=sign, out=channel)
+    return images
 
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
@@ -138,10 +158,11 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     return torch.where(images >= _per_image(threshold, images), 1 - images, images)
 
 
-def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def normalize_(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Subtract the mean of each channel and divide by its standard deviation."""
-    centre, spread = (images.new_tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
-    return (images - centre).div_(spread)
+    for channel, centre, spread in zip(images.unbind(1), mean, std, strict=True):
+        channel.sub_(centre).div_(spread)
+    return images
 
 
 def on_rows(x: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *numbers: Tensor) -> Tensor:
@@ -149,20 +170,24 @@ def on_rows(x: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *number
     rows = chosen.nonzero().squeeze(1)
     if len(rows) == 0:
         return x
-    index = rows.to(x.device)
+    index = send(rows, x.device)
     return x.index_copy_(0, index, operation(x.index_select(0, index), *(n[rows] for n in numbers)))
 
 
-def _weighted_rows(rows: Tensor, taps: Taps) -> Tensor:
-    """Return (b, s, c * w), sums of weighted rows of a (b, h, c, w)."""
-    b, h = rows.shape[:2]
-    index = taps.index + h * torch.arange(b, device=rows.device)[:, None, None]
+def _weighted_rows(images: Tensor, taps: Taps) -> Tensor:
+    """Return (b, c, s, w), sums of weighted rows of a (b, c, h, w)."""
+    b, c, h, w = images.shape
+    s, k = taps.index.shape[1:]
+    first = torch.arange(0, b * c * h, h, device=images.device, dtype=torch.int32).view(b, c, 1, 1)
     sums = functional.embedding_bag(
-        index.flatten(0, 1), rows.reshape(b * h, -1), per_sample_weights=taps.weight.flatten(0, 1), mode="sum"
+        (taps.index[:, None] + first).view(-1, k),
+        images.view(-1, w),
+        per_sample_weights=taps.weight[:, None].expand(b, c, s, k).reshape(-1, k),
+        mode="sum",
     )
-    return sums.view(b, -1, sums.shape[1])
+    return sums.view(b, c, s, w)
 
 
 def _per_image(numbers: Tensor, images: Tensor) -> Tensor:
     """Bring (b,) to the images' device, shaped to multiply (b, 3, h, w)."""
-    return numbers.to(images.device).view(-1, 1, 1, 1)
+    return send(numbers, images.device).view(-1, 1, 1, 1)

@@ -1,6 +1,5 @@
 """Images and numbers to views: the pure half of the augmentation."""
 
-import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,12 +10,13 @@ from torch import Tensor
 from covary import keyed
 from covary.augment import ops
 from covary.augment.augmix import augment_and_mix
-from covary.augment.recipe import COLUMNS, JITTER, JITTER_ORDERS, Recipe
+from covary.augment.jitter import jitter_, jitter_mixed, orders
+from covary.augment.recipe import COLUMNS, Recipe
 from covary.augment.sampling import sample
+from covary.device import send
 from covary.types import Batch, Views
 
-CHUNK_BYTES = 2 * 2**20  # views processed together on a CPU, so that they stay in its cache
-ORDERS = torch.tensor([[JITTER.index(name) for name in order] for order in JITTER_ORDERS])
+CHUNK_BYTES = 2**20  # views processed together on a CPU, so that they stay in its cache
 
 
 def boxes(params: Tensor, sizes: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def make_views(batch: Batch, recipe: Recipe, *, seed: int) -> Views:
     params = sample(recipe, seed=seed, epoch=batch.epoch, positions=batch.positions, sizes=batch.sizes)
     images = apply(batch.images, params, recipe, sizes=batch.sizes)
     turned = _make_turned(batch, recipe, seed=seed) if recipe.turned else None
-    return Views(images=images, params=params.to(images.device), partners=recipe.partners, turned=turned)
+    return Views(images=images, params=send(params, images.device), partners=recipe.partners, turned=turned)
 
 
 def _make_turned(batch: Batch, recipe: Recipe, *, seed: int) -> Tensor:
@@ -55,82 +55,95 @@ def apply(images: Tensor, params: Tensor, recipe: Recipe, *, sizes: Tensor | Non
     Returns float32 (v, b, 3, s, s), normalised, without gradient.
 
     A view is a function of its image and its numbers alone: the rest of the batch and the number of threads change no
-    bit of it. On a CPU, chunks of views are shared out among threads that run their operations alone; a thread that
-    waits for others at every one of some hundred short operations stands still on a busy machine.
+    bit of it. On a CPU, views that are jittered in one order follow each other, in chunks that are shared out among
+    threads; a thread that waits for others at every one of a hundred short operations stands still on a busy machine.
+    On other devices the colours of all views are changed at once (``jitter.jitter_mixed``).
     """
     b, _, h, w = images.shape
-    params = params.cpu()
-    if sizes is None:
-        sizes = torch.tensor([h, w]).expand(b, 2)
-    views = torch.empty(len(params), b, 3, recipe.size, recipe.size, device=images.device)
-    on_cpu = images.device.type == "cpu"
-    chunk = max(1, CHUNK_BYTES // views[0, :1].nbytes) if on_cpu else b
-
-    def fill(view: int, start: int) -> None:
-        rows = slice(start, start + chunk)
-        with torch.inference_mode():
-            views[view, rows] = _make_view(images[rows], params[view, rows], sizes[rows], recipe)
-
-    places = list(itertools.product(range(len(params)), range(0, b, chunk)))
-    _for_each(fill, places, threads=torch.get_num_threads() if on_cpu else 1)
+    v, params = len(params), params.cpu()
+    sizes = torch.tensor([h, w]).expand(b, 2) if sizes is None else sizes
+    views = torch.empty(v, b, 3, recipe.size, recipe.size, device=images.device)
+    with torch.inference_mode():
+        if images.device.type == "cpu":
+            _fill_on_cpu(views.view(v * b, *views.shape[2:]), images, params.flatten(0, 1), sizes, recipe)
+        else:
+            for view, numbers in zip(views, params, strict=True):
+                crops = _crop(images, *_crop_taps(numbers, sizes, recipe, images.device))
+                view.copy_(_finish(jitter_mixed(_turn(crops, numbers, recipe), numbers), numbers, recipe))
     return views
 
 
-def _for_each(function: Callable[[int, int], None], places: list[tuple[int, int]], *, threads: int) -> None:
-    """Call the function at each place, in threads that run torch's operations alone."""
+def _fill_on_cpu(views: Tensor, images: Tensor, params: Tensor, sizes: Tensor, recipe: Recipe) -> None:
+    """Make the views (n, 3, s, s) of numbers (n, P), n a multiple of the number of images, in order of their jitter."""
+    kinds, rows = orders(params).sort(stable=True)
+    params, source = params[rows], rows % len(images)
+    vertical, horizontal = _crop_taps(params, sizes[source], recipe, images.device)
+
+    def fill(part: slice) -> None:
+        with torch.inference_mode():
+            x = _crop(images.index_select(0, source[part]), vertical.rows(part), horizontal.rows(part))
+            x = _turn(x, params[part], recipe)
+            runs = zip(*(run.tolist() for run in kinds[part].unique_consecutive(return_counts=True)), strict=True)
+            start = 0
+            for order, count in runs:
+                run = slice(start, start + count)
+                jitter_(x[run], params[part][run], order)
+                start += count
+            views.index_copy_(0, rows[part], _finish(x, params[part], recipe))
+
+    chunk = max(1, CHUNK_BYTES // views[:1].nbytes)
+    parts = [slice(start, start + chunk) for start in range(0, len(views), chunk)]
+    _for_each(fill, parts, threads=torch.get_num_threads())
+
+
+def _for_each(function: Callable[[slice], None], parts: list[slice], *, threads: int) -> None:
+    """Call the function with each part, in threads that run torch's operations alone."""
     if threads == 1:
-        for place in places:
-            function(*place)
+        for part in parts:
+            function(part)
         return
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for done in [pool.submit(function, *place) for place in places]:
+        for done in [pool.submit(function, part) for part in parts]:
             done.result()
     torch.set_num_threads(threads)  # with which later threads start; the pool's have set it to 1
 
 
-def _make_view(images: Tensor, params: Tensor, sizes: Tensor, recipe: Recipe) -> Tensor:
-    """Make one view of each image of a chunk."""
-    size, kernel = recipe.size, recipe.blur.kernel
-    turn, angle, gray, sigma, threshold = (
-        params[:, COLUMNS[name]].squeeze(1) for name in ("turn", "angle", "grayscale", "blur", "solarize")
+def _crop_taps(params: Tensor, sizes: Tensor, recipe: Recipe, device: torch.device) -> tuple[ops.Taps, ops.Taps]:
+    """Return the taps of both axes that cut each image's box, resize it and mirror it where told."""
+    box = boxes(params, sizes)
+    reaches = (ops.tap_reach(longest, recipe.size) for longest in box[:, 2:].amax(dim=0).tolist())
+    numbers = torch.cat([box, params[:, COLUMNS["flip"]].long()], dim=1)
+    top, left, heights, widths, flip = send(numbers, device).unbind(1)
+    vertical, horizontal = (
+        ops.crop_taps(start, length, mirror > 0, size=recipe.size, reach=reach)
+        for start, length, mirror, reach in zip((top, left), (heights, widths), (0 * flip, flip), reaches, strict=True)
     )
-    colors = params[:, COLUMNS["brightness"].start : COLUMNS["order"].stop]
-    unchanged = colors.new_tensor([1, 1, 1, 0])
+    return vertical, horizontal
 
-    x = _crop(images, boxes(params, sizes), params[:, COLUMNS["flip"]].squeeze(1) > 0, size)
-    for turns in (1, 2, 3):
-        x = ops.on_rows(x, turn == turns, lambda rows, turns=turns: torch.rot90(rows, turns, dims=(2, 3)))
+
+def _crop(images: Tensor, vertical: ops.Taps, horizontal: ops.Taps) -> Tensor:
+    """Resample along both axes; integers are scaled to [0, 1]."""
+    views = ops.resample(images, vertical, horizontal)
+    return views if images.is_floating_point() else views.div_(255)
+
+
+def _turn(x: Tensor, params: Tensor, recipe: Recipe) -> Tensor:
+    """Turn, rotate and mix the rows that drew it."""
+    turn, angle = (params[:, COLUMNS[name]].squeeze(1) for name in ("turn", "angle"))
+    for turns in turn[turn > 0].unique().tolist():
+        x = ops.on_rows(x, turn == turns, partial(torch.rot90, k=int(turns), dims=(2, 3)))
     x = ops.on_rows(x, angle != 0, ops.rotate, angle)
     if recipe.augmix.p > 0:
         weight, mix = recipe.columns["augmix_weight"], recipe.columns["augmix_mix"]
         augmix = partial(augment_and_mix, augmix=recipe.augmix)
         x = ops.on_rows(x, params[:, mix].squeeze(1) > 0, augmix, params[:, weight.start :])
-    x = ops.on_rows(x, (colors[:, :4] != unchanged).any(dim=1), _jitter, colors)
-    x = ops.on_rows(x, gray > 0, ops.grayscale)
-    x = ops.on_rows(x, sigma > 0, lambda rows, sigma: ops.blur(rows, sigma, kernel=kernel), sigma)
-    x = ops.on_rows(x, threshold < 1, ops.solarize, threshold)
-    return ops.normalize(x, recipe.mean, recipe.std)
-
-
-def _crop(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
-    """Cut each image's box, resize it to (size, size) and mirror it where told; integers are scaled to [0, 1]."""
-    height, width = box[:, 2:].amax(dim=0).tolist()
-    top, left, heights, widths = box.to(images.device).unbind(1)
-    vertical = ops.crop_taps(top, heights, torch.zeros_like(flip), size=size, reach=ops.tap_reach(height, size))
-    horizontal = ops.crop_taps(left, widths, flip, size=size, reach=ops.tap_reach(width, size))
-    views = ops.resample(images, vertical, horizontal)
-    return views if images.is_floating_point() else views.div_(255)
-
-
-def _jitter(x: Tensor, colors: Tensor) -> Tensor:
-    """Apply the four colour operations to each image in its own order.
-
-    colors: (b, 5) on the CPU, columns brightness, contrast, saturation, hue, order.
-    """
-    places = ORDERS[colors[:, 4].long()]
-    for step in range(len(JITTER)):
-        chosen = places[:, step, None] == torch.arange(len(JITTER))
-        factors = torch.where(chosen, colors[:, :4], 1)
-        x = ops.blend(x, *factors[:, :3].unbind(1))
-        x = ops.on_rows(x, chosen[:, 3], ops.shift_hue, colors[:, 3])
     return x
+
+
+def _finish(x: Tensor, params: Tensor, recipe: Recipe) -> Tensor:
+    """Make gray, blur and solarize the rows that drew it; normalize all."""
+    gray, sigma, threshold = (params[:, COLUMNS[name]].squeeze(1) for name in ("grayscale", "blur", "solarize"))
+    x = ops.on_rows(x, gray > 0, ops.grayscale)
+    x = ops.on_rows(x, sigma > 0, partial(ops.blur, kernel=recipe.blur.kernel), sigma)
+    x = ops.on_rows(x, threshold < 1, ops.solarize, threshold)
+    return ops.normalize_(x, recipe.mean, recipe.std)

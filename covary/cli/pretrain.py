@@ -112,7 +112,7 @@ def _show(options: Options) -> None:
     if isinstance(images, MissingData):
         print(f"images       {images}")
         return
-    print(f"images       {images.count:,}, {_megabytes(images.memory)} in the store; {images.residence}")
+    print(f"images       {images.count:,}, {_megabytes(images.memory)} decoded; {images.residence}")
     print(f"steps        {images.steps_per_epoch * run.epochs:,} ({images.steps_per_epoch:,} an epoch)")
     print(f"first batch  {images.picture}")
 

@@ -16,7 +16,7 @@ from covary.evaluation.movers import describe, own_mover
 from covary.evaluation.subject import Subject
 from covary.evaluation.transformations import CONDITIONS, TYPES, draw_each, only, ranges_of, single, unchanged
 from covary.keyed import permutation
-from covary.nets import LinearHypernetwork
+from covary.nets import LinearHypernetwork, LowRankHypernetwork
 
 QUARTERS = 4
 
@@ -28,23 +28,22 @@ class Codes:
     rows:     float32 (n, K), codes read off pairs, or labels.
     types:    int64 (n,), indices into ``TYPES``.
     quarters: int64 (n,), 0 to 3, in which quarter of its range the parameter lies: the area of a crop, a factor, a hue.
-    weight:   float32 (D * D, K), of the hypernetwork that follows them (``nets.LinearHypernetwork``).
+    gram:     float64 (K, K), inner products of the matrices of the hypernetwork that follows them (its ``gram``).
     """
 
     rows: Tensor
     types: Tensor
     quarters: Tensor
-    weight: Tensor
+    gram: Tensor
 
     @property
     def maps(self) -> Tensor:
         """Rows whose distances are those of the matrices W(t), Frobenius norm, float64 (n, K).
 
-        W is linear in t: |W(t) - W(t')|^2 = (t - t')^T H^T H (t - t') with H = weight, so that R t with R^T R = H^T H
-        has the same distances; no matrix of D x D numbers is made.
+        W is linear in t: |W(t) - W(t')|^2 = (t - t')^T G (t - t') with G = gram, so that R t with R^T R = G has the
+        same distances; no matrix of D x D numbers is made.
         """
-        h = self.weight.double()
-        values, vectors = torch.linalg.eigh(h.mT @ h)
+        values, vectors = torch.linalg.eigh(self.gram)
         return self.rows.double() @ (vectors * values.clamp(min=0).sqrt())
 
 
@@ -55,7 +54,7 @@ def codes_of(subject: Subject, images: int) -> Codes:
     Raises InputError: the source has no method with a linear hypernetwork.
     """
     mover = own_mover(subject.source, "own", subject.device)
-    if mover is None or not isinstance(mover.move, LinearHypernetwork):
+    if mover is None or not isinstance(mover.move, LinearHypernetwork | LowRankHypernetwork):
         raise InputError(f"'{subject.source.name}' moves features by no linear hypernetwork; expected stl or equimod.")
     base = ranges_of(subject.source.recipe, subject.extractor, "auto")
     chosen = permutation(len(subject.test), seed=subject.seed, stream="codes", epoch=0)[:images]
@@ -66,8 +65,7 @@ def codes_of(subject: Subject, images: int) -> Codes:
     after = single(before, drawn, types)
     features = subject.extractor.views(subject.test, chosen, torch.stack([before, after]), recipe).to(subject.device)
     rows = describe(mover, features[0], features[1], before, after).cpu()
-    weight = mover.move.weight.detach().cpu()
-    return Codes(rows=rows, types=types, quarters=quarters(after, types, recipe), weight=weight)
+    return Codes(rows=rows, types=types, quarters=quarters(after, types, recipe), gram=mover.move.gram().cpu())
 
 
 def quarters(params: Tensor, types: Tensor, recipe: Recipe) -> Tensor:

@@ -20,7 +20,7 @@ from covary.methods.abstract import AbstractConfig, check_views, encode, refuse_
 from covary.methods.base import Base, BasedMethod, Rows, with_temperature
 from covary.methods.mover import CodeMover, Mover, Moves, ReadsCodes, same
 from covary.methods.simclr import SimCLR
-from covary.nets import LinearHypernetwork, mlp
+from covary.nets import LinearHypernetwork, LowRankHypernetwork, mlp
 from covary.types import Views
 
 
@@ -64,17 +64,21 @@ class STL(AbstractConfig):
     """Linear layers of the transformation encoder (E.1: "3-layer"; counting linear layers is INFERRED)."""
     code_hidden: int = 512
     """Width inside the transformation encoder (E.1; for ResNet-50 INFERRED)."""
+    rank: int | None = None
+    """Rank of the hypernetwork's weight, which then has rank (2 D + code) numbers; None: all D D code, the paper's."""
     head_trans_hidden: int | None = None
     """Width inside the projector of codes; None: as the base's of features (INFERRED)."""
 
     def __post_init__(self) -> None:
         """Raise ``InputError`` for a value out of its range, and when no loss has a weight."""
         require(self, "weight_inv weight_equi weight_trans", at_least=0)
-        require(self, "code code_layers code_hidden head_trans_hidden", at_least=1)
+        require(self, "code code_layers code_hidden head_trans_hidden rank", at_least=1)
         if not any(self.weights.values()):
             raise InputError("weight_inv, weight_equi and weight_trans are all 0; expected at least one above 0.")
         for term in {"equi", "trans"} - self.weights.keys():
             refuse_unread(self, f"temperature_{term}", because=f"weight_{term} is 0")
+        if "equi" not in self.weights:
+            refuse_unread(self, "rank", because="weight_equi is 0")
         for name in ("temperature_equi", "temperature_trans"):
             with_temperature(self.base, getattr(self, name), name=name)
 
@@ -116,7 +120,11 @@ class STLMethod(BasedMethod, Moves, ReadsCodes):
         if "equi" in weights or "trans" in weights:
             networks["transformation_encoder"] = mlp([2 * features, *[c.code_hidden] * (c.code_layers - 1), c.code])
         if "equi" in weights:
-            networks["hypernetwork"] = LinearHypernetwork(code_dim=c.code, features=features)
+            networks["hypernetwork"] = (
+                LinearHypernetwork(code_dim=c.code, features=features)
+                if c.rank is None
+                else LowRankHypernetwork(code_dim=c.code, features=features, rank=c.rank)
+            )
         trans = with_temperature(c.base, c.temperature_trans, name="temperature_trans")
         bases = {
             "inv": (c.base, features),

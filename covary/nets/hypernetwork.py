@@ -43,6 +43,11 @@ class LinearHypernetwork(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             return cast(Tensor, _Contract.apply(*tensors))
 
+    def gram(self) -> Tensor:
+        """Return the inner products of the matrices of the K numbers, float64 (K, K): ``sum_oi H_oik H_oil``."""
+        h = self.weight.detach().double()
+        return h.mT @ h
+
 
 class _Contract(torch.autograd.Function):
     """moved_bo = sum_{i,k} H_oik y_bi t_bk, with H (D, D K) and slices of i; see ``LinearHypernetwork``."""

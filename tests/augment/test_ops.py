@@ -11,7 +11,6 @@ from covary.augment import ops
 
 FLOAT_TOLERANCE = 1e-5
 FACTORS = [0.0, 0.3, 0.8, 1.0, 1.4, 2.0]
-ONE = torch.ones(6)
 BOXES = [(0, 0, 50, 60), (3, 5, 20, 30), (10, 10, 40, 50), (49, 59, 1, 1), (0, 0, 3, 60), (7, 9, 43, 2)]
 FLIPS = [False, True, False, True, False, True]
 
@@ -113,14 +112,11 @@ def test_blur_equals_its_formula_in_float64(pixels):
     ("name", "steps"),
     [("brightness", 1), ("contrast", 2), ("saturation", 1)],  # contrast truncates its mean and its result
 )
-def test_blend(pixels, name, steps):
-    factors = {"brightness": ONE, "contrast": ONE, "saturation": ONE} | {name: torch.tensor(FACTORS)}
-    adjust = getattr(tv, f"adjust_{name}")
-    assert_equals_torchvision(ops.blend(unit(pixels), **factors), adjust, pixels, FACTORS, steps=steps)
-
-
-def test_blend_keeps_the_bits_of_images_with_factors_of_one(pixels):
-    assert torch.equal(ops.blend(unit(pixels), ONE, ONE, ONE), unit(pixels))
+def test_factors(pixels, name, steps):
+    adjust = {"brightness": ops.brighten_, "contrast": ops.contrast_, "saturation": ops.saturate_}[name]
+    oracle = getattr(tv, f"adjust_{name}")
+    assert_equals_torchvision(adjust(unit(pixels), torch.tensor(FACTORS)), oracle, pixels, FACTORS, steps=steps)
+    assert torch.equal(adjust(unit(pixels), torch.ones(6)), unit(pixels))
 
 
 def test_grayscale(pixels):
@@ -132,7 +128,7 @@ def test_grayscale(pixels):
     "turns", [[-0.5, -0.2, -0.02, 0.0, 0.1, 0.5], [0.03, -0.1, 0.25, 0.5, -0.4, 1 / 3]], ids=["wide", "mixed"]
 )
 def test_shift_hue(pixels, turns):
-    assert_equals_torchvision(ops.shift_hue(unit(pixels), torch.tensor(turns)), tv.adjust_hue, pixels, turns)
+    assert_equals_torchvision(ops.shift_hue_(unit(pixels), torch.tensor(turns)), tv.adjust_hue, pixels, turns)
 
 
 @pytest.mark.parametrize("angles", [[0.0, 30.0, -45.0, 7.5, 123.0, -180.0]])
@@ -154,6 +150,6 @@ def test_solarize(pixels):
 
 def test_normalize(pixels):
     mean, std = (0.43, 0.42, 0.39), (0.27, 0.26, 0.28)
-    result = ops.normalize(unit(pixels), mean, std)
+    result = ops.normalize_(unit(pixels), mean, std)
     exact = torch.stack([tv.normalize(image, list(mean), list(std)) for image in unit(pixels)])
     torch.testing.assert_close(result, exact, rtol=0, atol=1e-6)

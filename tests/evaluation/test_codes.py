@@ -1,5 +1,6 @@
 """Codes of single changes, and distances of matrices that are never made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,15 @@ def subject(run: Path) -> Subject:
 def test_distances_are_those_of_the_matrices() -> None:
     generator = torch.Generator().manual_seed(0)
     rows, weight = torch.randn(7, 3, generator=generator), torch.randn(25, 3, generator=generator)
-    codes = Codes(rows=rows, types=torch.arange(7), quarters=torch.arange(7), weight=weight)
+    codes = Codes(rows=rows, types=torch.arange(7), quarters=torch.arange(7), gram=weight.double().mT @ weight.double())
     matrices = (weight.double() @ rows.double().mT).mT  # each of 5 x 5, laid out in a row
     torch.testing.assert_close(torch.cdist(codes.maps, codes.maps), torch.cdist(matrices, matrices))
 
 
-@pytest.mark.parametrize("name", ["stl", "equimod"])
-def test_codes_are_of_single_changes(tmp_path: Path, name: str) -> None:
-    found = codes_of(subject(finished_run(tmp_path / "run", small(METHODS[name]))), 50)
-    assert found.rows.shape == (50, found.weight.shape[1])
+@pytest.mark.parametrize(("name", "options"), [("stl", {}), ("stl", {"rank": 3}), ("equimod", {})])
+def test_codes_are_of_single_changes(tmp_path: Path, name: str, options: dict[str, int]) -> None:
+    found = codes_of(subject(finished_run(tmp_path / "run", replace(small(METHODS[name]), **options))), 50)
+    assert found.rows.shape == (50, len(found.gram))
     assert found.types.bincount().tolist() == [10] * len(TYPES)
     for kind in range(len(TYPES)):
         assert set(found.quarters[found.types == kind].tolist()) <= {0, 1, 2, 3}

@@ -102,6 +102,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "code_layers": 3,  # E.1
         "code_hidden": 512,  # E.1
         "head_trans_hidden": None,  # INFERRED: as the base's projector of features
+        "rank": None,  # the full hypernetwork, section 3
     },
 }
 

@@ -11,6 +11,7 @@ from twins import check_twin, features, matrix, naive_mlp, naive_terms, unsettle
 
 from covary.errors import InputError
 from covary.methods import BASES, BYOL, STL
+from covary.nets import LowRankHypernetwork
 from covary.types import Views
 
 
@@ -109,6 +110,18 @@ def test_weight_zero_builds_and_computes_nothing(zeros: set[str]) -> None:
     assert all(torch.equal(found[name], whole[name]) for name in left)
     found["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in method.parameters())
+
+
+def test_rank_chooses_the_hypernetwork() -> None:
+    method = tiny_method("stl", rank=3)
+    assert isinstance(method.hypernetwork, LowRankHypernetwork)
+    assert method.hypernetwork.to_rank.out_features == 3
+    method(tiny_views(4))["loss"].backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in method.parameters())
+    with pytest.raises(InputError, match="rank is 3, but weight_equi is 0; leave it out"):
+        STL(weight_equi=0, rank=3)
+    with pytest.raises(InputError, match="rank is 0; expected 1 or more"):
+        STL(rank=0)
 
 
 def test_no_weight_at_all() -> None:
