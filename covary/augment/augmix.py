@@ -29,6 +29,7 @@ from covary.augment import augmix_ops as pixels
 from covary.augment.augmix_ops import WHITE
 from covary.augment.checks import check_number
 from covary.augment.ops import on_rows
+from covary.device import send
 from covary.errors import InputError
 
 ENHANCERS = ("color", "contrast", "brightness", "sharpness")
@@ -158,8 +159,8 @@ def augment_and_mix(images: Tensor, numbers: Tensor, *, augmix: AugMix) -> Tenso
     weight, mix, operation, level = numbers.split(list(augmix.widths.values()), dim=1)
     x = (images * WHITE).round_().clamp_(0, WHITE)
     operation, level = (number.unflatten(1, (augmix.width, -1)) for number in (operation, level))
-    mixed = x * (1 - mix).to(x.device)[..., None, None]
-    for chain, share in enumerate((mix * weight).to(x.device)[..., None, None, None].unbind(1)):
+    mixed = x * send(1 - mix, x.device)[..., None, None]
+    for chain, share in enumerate(send(mix * weight, x.device)[..., None, None, None].unbind(1)):
         moved = x.clone()
         for step in range(augmix.steps):
             moved = _operate(moved, operation[:, chain, step], level[:, chain, step])

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from covary.device import send
+
 WHITE = 255
 LUMA = (19595, 38470, 7471)  # ITU-R BT.601 in units of 2**-16, as Pillow rounds it
 TRUNCATION = 2.0**-8  # what float32 may lack to an integer in a bilinear mean that Pillow takes in float64
@@ -34,7 +36,9 @@ def equalize(images: Tensor) -> Tensor:
     b, c = images.shape[:2]
     bins = WHITE + 1
     rows = torch.arange(b * c, device=images.device).view(b, c, 1)
-    counts = torch.bincount((images.long().flatten(2) + bins * rows).flatten(), minlength=b * c * bins).view(b, c, bins)
+    places = (images.long().flatten(2) + bins * rows).flatten()
+    counts = torch.zeros(b * c * bins, dtype=torch.long, device=images.device)
+    counts = counts.scatter_add_(0, places, torch.ones_like(places)).view(b, c, bins)  # bincount waits for a GPU
     up_to = counts.cumsum(dim=2)
     total = up_to[..., -1:]
     step = torch.where(up_to < total, up_to, 0).amax(dim=2, keepdim=True) // WHITE
@@ -72,7 +76,8 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
     scaled = matrix * (2 / matrix.new_tensor([w, h])[:, None])  # the image spans -1 to 1
     along_x = scaled[..., 0, None] * x
     along_y = scaled[..., 1, None] * y + scaled[..., 2, None] - 1
-    places = along_x.to(images)[:, :, None] + along_y.to(images)[..., None]
+    along_x, along_y = (send(along.to(images.dtype), images.device) for along in (along_x, along_y))
+    places = along_x[:, :, None] + along_y[..., None]
     grid = places.permute(0, 2, 3, 1)
     values = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     across, down = (places.abs() < 1).split(1, dim=1)
@@ -129,4 +134,4 @@ def _look_up(images: Tensor, table: Tensor) -> Tensor:
 
 def _per_image(numbers: Tensor, images: Tensor) -> Tensor:
     """Bring (b,) to the images' device and type, shaped to multiply (b, 3, h, w)."""
-    return numbers.to(images).view(-1, 1, 1, 1)
+    return send(numbers.to(images.dtype), images.device).view(-1, 1, 1, 1)

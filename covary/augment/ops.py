@@ -96,7 +96,7 @@ def resample(images: Tensor, vertical: Taps, horizontal: Taps) -> Tensor:
 
 def rotate(images: Tensor, angle: Tensor) -> Tensor:
     """Rotate counterclockwise about the centre by ``angle`` degrees (bilinear, zeros outside the image)."""
-    radians = torch.deg2rad(angle.to(images.device))
+    radians = torch.deg2rad(send(angle, images.device))
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     h, w = images.shape[2:]
     theta = torch.stack([cos, -sin * h / w, zero, sin * w / h, cos, zero], dim=1).view(-1, 2, 3)

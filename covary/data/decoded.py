@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from covary.data.store import ImageStore
+from covary.device import send
 
 READERS = 2
 
@@ -46,7 +47,7 @@ class DecodedStore(ImageStore):
         """Write images to ``out``, on the device of ``pixels``, a copy of the memory map."""
         shape = out.shape[1:]
         if self._tiles and shape == (3, *self.sizes[0]):
-            index = torch.from_numpy(self.spans[rows, 0] // math.prod(shape)).to(pixels.device)
+            index = send(torch.from_numpy(self.spans[rows, 0] // math.prod(shape)), pixels.device)
             torch.index_select(pixels.view(-1, *shape), 0, index, out=out)
             return
         out.zero_()
