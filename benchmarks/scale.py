@@ -1,8 +1,8 @@
 """What the counts of ``collectives.py`` cost on many GPUs, computed: the table of docs/scale.md.
 
 ``python benchmarks/scale.py COUNTS.json ... [--images 32]``: one row for each file, and one more for STL's full form
-beside a low rank, whose gradients alone are others: four bytes a parameter. A ring of N moves an all-reduce of B bytes in
-2 (N - 1)/N B / bandwidth, and gathers B bytes of each in (N - 1) B / bandwidth; latencies are added by the call.
+beside a low rank, whose gradients alone are others: four bytes a parameter. A ring of N moves an all-reduce of B bytes
+in 2 (N - 1)/N B / bandwidth, and gathers B bytes of each in (N - 1) B / bandwidth; latencies are added by the call.
 Bandwidths, latency and rate of computing are assumed.
 """
 
