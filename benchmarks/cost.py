@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from rows import SHOWN, run_of
 
+from covary.meter import passport
 from covary.reproduction.cost import cost
-from covary.reproduction.meter import passport
 
 REFERENCE = "simclr"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from covary.meter import extra_bytes, passport, seconds
 from covary.nets import LinearHypernetwork
-from covary.reproduction.meter import extra_bytes, passport, seconds
 
 Form = Callable[[LinearHypernetwork, Tensor, Tensor], Tensor]
 

@@ -19,7 +19,7 @@ import torch
 from rows import SHOWN, run_of
 
 from covary.evaluation import evaluate
-from covary.reproduction.meter import memory, passport
+from covary.meter import memory, passport
 from covary.run import Run
 from covary.rundir import RunDir
 from covary.step import build

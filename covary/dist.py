@@ -156,6 +156,11 @@ def world_size() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
+def local_world_size() -> int:
+    """Return the number of processes that torchrun started on this machine, else 1: SLURM gives each its own cores."""
+    return _number(os.environ, "LOCAL_WORLD_SIZE") if "LOCAL_WORLD_SIZE" in os.environ else 1
+
+
 def rank() -> int:
     """Return this process's index among all processes, from 0."""
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0

@@ -63,6 +63,12 @@ class OnlineKnn:
     ) -> tuple[Tensor, Tensor]:
         rows = permutation(len(store), seed=0, stream="online knn", epoch=0)[:most]
         features = extract(
-            encoder, store, mean=self.run.augment.mean, std=self.run.augment.std, device=device, rows=rows
+            encoder,
+            store,
+            mean=self.run.augment.mean,
+            std=self.run.augment.std,
+            device=device,
+            rows=rows,
+            batch_size=self.run.batch_size // self.run.accumulate,  # which has room for it
         )
         return features, torch.as_tensor(store.labels)[rows]

@@ -1,23 +1,21 @@
 """What a run would be, without training it: configuration, steps, parameters, memory, the first batch as a picture."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch._subclasses import FakeTensorMode
 
 from covary import config
 from covary.augment import COLUMNS, make_views
-from covary.data import Batches, Fit, load
+from covary.data import Batches, Fit, Residence, load
 from covary.draw.batch import first_batch
 from covary.errors import MissingData
+from covary.memory import peak_memory, process_memory, step_memory
 from covary.run import Run
 from covary.rundir import RunDir
-from covary.types import Views
 
 SHOWN = 8  # images in the picture
 
@@ -37,12 +35,13 @@ class PreviewedImages:
 class Preview:
     """Figures of a run that has not been trained; memory in bytes.
 
-    images: the figures that need the images, or why there are none: a known set is not on this machine.
+    parameters: of each part of the method.
+    memory:     of each part at the peak of a process (``memory.peak_memory``), without images where there are none.
+    images:     the figures that need the images, or why there are none: a known set is not on this machine.
     """
 
     parameters: dict[str, int]
-    weights_memory: int
-    activation_memory: int
+    memory: Mapping[str, int]
     images: PreviewedImages | MissingData
 
 
@@ -54,7 +53,7 @@ def preview(
     root: Path | None,
     cache: Path | None,
     max_bad: float,
-    residence: Literal["auto", "resident", "streamed"],
+    residence: Residence,
 ) -> Preview:
     """Count parameters and memory; decode the images and draw the first batch into ``figures/first-batch.png``.
 
@@ -63,9 +62,21 @@ def preview(
     run = run.resolved(device)
     folder = RunDir(out)
     folder.create()
-    parameters, state, activations = _count(run)
+    with torch.device("meta"):
+        method = run.build_method()
+    parameters = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
+    step, process = step_memory(run, method, device), process_memory()
+    resident = batch = 0
     try:
-        store = load(run.data, split="train", fit=Fit.train(run.augment.size), root=root, cache=cache, max_bad=max_bad)
+        store = load(
+            run.data,
+            split="train",
+            fit=Fit.train(run.augment.size),
+            root=root,
+            cache=cache,
+            max_bad=max_bad,
+            residence=residence,
+        )
         batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence=residence)
         images = PreviewedImages(
             count=len(store),
@@ -74,59 +85,17 @@ def preview(
             residence=batches.reason,
             picture=_draw(run, batches, folder),
         )
+        batch = store.nbytes * run.batch_size // len(store)
+        resident = store.nbytes if device.type == "cpu" or batches.residence == "resident" else 0
     except MissingData as missing:
         images = missing
-    return Preview(parameters=parameters, weights_memory=state, activation_memory=activations, images=images)
+    memory = peak_memory(step, device, images=resident, batch=batch, process=process)
+    return Preview(parameters=parameters, memory=memory, images=images)
 
 
 def configuration(run: Run) -> str:
     """Return the resolved configuration as ``run.json`` would hold it."""
     return json.dumps(config.to_json(run), indent=2)
-
-
-def _count(run: Run) -> tuple[dict[str, int], int, int]:
-    """Return parameters by part, bytes of weights + gradients + optimiser, and bytes kept for the backward pass.
-
-    One step is traced with fake tensors: shapes only, nothing is computed. Activations count each storage that autograd
-    saves once; bf16 autocast is traced as such.
-    """
-    with torch.device("meta"):  # where a teacher can be copied, which fake tensors cannot be
-        method = run.build_method()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        method.to_empty(device="cpu")
-        views = _empty_views(run)
-        weights = {p.untyped_storage()._cdata for p in method.parameters()}
-        saved: dict[int, int] = {}
-
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in weights:
-                saved[storage._cdata] = storage.nbytes()
-            return tensor
-
-        with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16, enabled=run.precision == "bf16"),
-        ):
-            terms = method(views)
-    parts = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
-    copies = 4 if run.optim.name == "adamw" else 3  # weight, gradient, one or two moments
-    total = sum(p.numel() * p.element_size() * (copies if p.requires_grad else 1) for p in method.parameters())
-    del terms  # until here its graph keeps every saved storage apart
-    return parts, total, sum(saved.values())
-
-
-def _empty_views(run: Run) -> Views:
-    """Return views of a part of a batch, of the right shapes."""
-    recipe, b = run.augment, run.batch_size // run.accumulate
-    numbers = max(column.stop for column in recipe.columns.values())
-    turned = recipe.turned
-    return Views(
-        images=torch.empty(recipe.views, b, 3, recipe.size, recipe.size),
-        params=torch.empty(recipe.views, b, numbers),
-        partners=recipe.partners,
-        turned=torch.empty(4, b, 3, turned.size, turned.size) if turned else None,
-    )
 
 
 def _draw(run: Run, batches: Batches, folder: RunDir) -> Path:

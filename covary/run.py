@@ -22,6 +22,7 @@ from covary.version import __version__, commit
 Preset = Literal["paper", "official_code"]
 Stem = Literal["auto", "imagenet", "cifar"]
 Precision = Literal["auto", "fp32", "bf16"]
+Compile = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class Run:
     """fp32, or bf16 autocast with losses in fp32; auto: bf16 on a GPU, fp32 on a CPU."""
     joint_pass: bool = False
     """Encode both views in one pass with common BatchNorm statistics; the authors of STL use one pass for each."""
-    compile: bool = False
-    """Compile method and loss with torch.compile."""
+    compile: Compile = "auto"
+    """Compile method and loss with torch.compile; auto: in a long run, where measured to be faster."""
     sync_batchnorm: bool = True
     """Normalise over the images of all processes, so that a run on many equals a run on one."""
     seed: int = 0

@@ -34,7 +34,7 @@ class Step:
 
     method, optimizer: what ``build`` returned, changed in place.
     per_epoch:         steps of an epoch.
-    module:            the method as it is called: compiled where the run says so, and shared by all processes.
+    module:            the method as it is called: compiled where ``run.compile`` is on, and shared by all processes.
     """
 
     module: nn.Module
@@ -48,8 +48,8 @@ class Step:
         device: torch.device,
         per_epoch: int,
     ) -> None:
-        if run.compile:
-            method.compile()
+        if run.compile == "on":
+            method.compile(dynamic=False)
         self._run, self._method, self._optimizer = run, method, optimizer
         self.module = dist.wrap(method, device)
         self._guard = FiniteGuard(device)
@@ -74,34 +74,42 @@ class Step:
 
     def update(self, views: Views, index: int) -> dict[str, Tensor]:
         """Take the step ``index`` on views; return its terms and the norm of its gradient, detached."""
+        torch.manual_seed(derive(self._run.seed, "dropout", index, dist.rank()))
+        terms = backward(self._run, self.module, views)
+        terms["gradient"] = self.change(terms["loss"], index)
+        return terms
+
+    def change(self, loss: Tensor, index: int) -> Tensor:
+        """Change the weights by the gradients that the loss of the step ``index`` left; return their norm."""
         run, optimizer, lr = self._run, self._optimizer, self.lr(index)
-        torch.manual_seed(derive(run.seed, "dropout", index, dist.rank()))
         for group in optimizer.param_groups:
             group["lr"] = run.optim.lr if group["constant"] else lr
-        terms = self.backward(views)
-        terms["gradient"] = self._guard.check(optimizer, terms["loss"], index)
+        norm = self._guard.check(optimizer, loss, index)
         if run.optim.name == "lars":
             scale_gradients_lars_(run.optim, self._method.parameters())
         optimizer.step()
         optimizer.zero_grad()
         self._method.after_step((index + 1) / (run.epochs * self._per_epoch))
-        return terms
+        return norm
 
-    def backward(self, views: Views) -> dict[str, Tensor]:
-        """Add the gradients of the mean loss over the parts of a batch; return the mean of each term."""
-        run = self._run
-        sums: dict[str, Tensor] = {}
-        for index, part in enumerate(_parts(views, run.accumulate)):
-            with (
-                dist.without_sync(self.module) if index < run.accumulate - 1 else nullcontext(),
-                torch.autocast(part.images.device.type, torch.bfloat16, enabled=run.precision == "bf16"),
-            ):
-                terms = self.module(part)
-                check_terms(terms, method=run.method.name)
-                (terms["loss"] / run.accumulate).backward()
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0) + value.detach() / run.accumulate
-        return sums
+
+def backward(run: Run, module: nn.Module, views: Views) -> dict[str, Tensor]:
+    """Add the gradients of the mean loss over the parts of a batch; return the mean of each term.
+
+    module: the run's method, as it is or wrapped.
+    """
+    sums: dict[str, Tensor] = {}
+    for index, part in enumerate(_parts(views, run.accumulate)):
+        with (
+            dist.without_sync(module) if index < run.accumulate - 1 else nullcontext(),
+            torch.autocast(part.images.device.type, torch.bfloat16, enabled=run.precision == "bf16"),
+        ):
+            terms = module(part)
+            check_terms(terms, method=run.method.name)
+            (terms["loss"] / run.accumulate).backward()
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0) + value.detach() / run.accumulate
+    return sums
 
 
 def _parts(views: Views, count: int) -> Iterator[Views]:

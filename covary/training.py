@@ -12,14 +12,16 @@ import torch
 from torch import nn
 
 from covary import config, dist
-from covary.augment import Recipe
-from covary.data import Batches, Fit, ImageStore, load
+from covary.augment import Recipe, make_views
+from covary.compiling import Choice, choose_compile
+from covary.data import Batches, Fit, ImageStore, Residence, load
 from covary.errors import InputError, TrainingError
+from covary.meter import out_of_memory
 from covary.methods import AbstractConfig, AbstractMethod
 from covary.online import OnlineKnn
 from covary.optim import OptimConfig
 from covary.recipes import start_run
-from covary.run import Precision, Preset, Run, Stem, environment
+from covary.run import Compile, Precision, Preset, Run, Stem, environment
 from covary.rundir import RunDir, write_tensors
 from covary.state import restore_state, state_tensors
 from covary.step import Step, build
@@ -37,8 +39,10 @@ class Session:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes the GPU where there is one."""
-    residence: Literal["auto", "resident", "streamed"] = "auto"
-    """Keep the images on the device, or stream them to it; auto keeps them where half of the free memory is enough."""
+    residence: Residence = "auto"
+    """Images on the device, streamed to it, or encoded: decoded in every epoch; auto looks at free memory and disk."""
+    readers: int = 0
+    """Threads that stream or decode the coming batches; 0 takes two to stream, and to decode one for each core."""
     root: Path | None = None
     """Folder of downloaded sets; default $COVARY_DATA or ~/.cache/covary/data."""
     cache: Path | None = None
@@ -62,7 +66,7 @@ class Session:
             raise InputError(f"max_bad is {self.max_bad}; expected a share between 0 and 1.")
         if not self.checkpoint_minutes > 0:
             raise InputError(f"checkpoint_minutes is {self.checkpoint_minutes}; expected a number above 0.")
-        for name, low in {"checkpoint_steps": 0, "log_steps": 1, "knn_epochs": -1}.items():
+        for name, low in {"readers": 0, "checkpoint_steps": 0, "log_steps": 1, "knn_epochs": -1}.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}; expected {low} or more.")
 
@@ -85,7 +89,7 @@ def pretrain(
     optim: OptimConfig | None = None,
     augment: Recipe | None = None,
     precision: Precision | None = None,
-    compile: bool | None = None,
+    compile: Compile | None = None,
     joint_pass: bool | None = None,
     sync_batchnorm: bool | None = None,
     seed: int | None = None,
@@ -152,6 +156,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
             root=session.root,
             cache=session.cache,
             max_bad=session.max_bad,
+            residence=session.residence,
         )
     )
     batches = Batches(
@@ -160,18 +165,12 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         seed=run.seed,
         device=device,
         residence=session.residence,
+        readers=session.readers,
         rank=dist.rank(),
         world=dist.world_size(),
     )
     _check_same_images(saved, store, folder)
-    if saved:
-        torch.set_num_threads(_recorded(saved, "threads", int, folder))
-    elif dist.is_main():
-        folder.write_run(
-            config.to_json(run),
-            {**environment(device), "images": len(store), "fingerprint": store.fingerprint},
-        )
-
+    compiling = _start(saved, run, method, batches, store, folder, device)
     if dist.is_main():
         folder.clear_staging()
     dist.barrier()
@@ -195,6 +194,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     if damaged and not checkpoint:
         tracker.say("no checkpoint is whole: starting anew")
     tracker.say(f"{len(store):,} images, {total:,} steps ({batches.steps_per_epoch} an epoch); {batches.reason}")
+    tracker.say(compiling.reason)
     if store.skipped:
         name, reason = store.skipped[0]
         tracker.say(f"{len(store.skipped):,} images cannot be read and are left out, such as {name} ({reason})")
@@ -205,12 +205,47 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
             run, every=session.knn_epochs, root=session.root, cache=session.cache, say=tracker.say
         )
     )
+    run = replace(run, compile=compiling.compile)
     with tracker, stop_signals() as stop:
         _loop(run, session, folder, device, batches, method, optimizer, online, tracker, stop, step=step, total=total)
     if dist.is_main():
         write_tensors(folder.encoder_file, method.encoder.state_dict())
         write_tensors(folder.method_file, method.state_dict())
     dist.barrier()  # where training returns, its files are there
+
+
+def _start(
+    saved: dict[str, Any] | None,
+    run: Run,
+    method: AbstractMethod,
+    batches: Batches,
+    store: ImageStore,
+    folder: RunDir,
+    device: torch.device,
+) -> Choice:
+    """Begin a run and record what its numbers depend on, or restore that; return whether the method is compiled."""
+    if saved:
+        torch.set_num_threads(_recorded(saved, "threads", int, folder))
+        compiled = _recorded(saved, "compiled", bool, folder)
+        return Choice(compile="on" if compiled else "off", reason=f"{'' if compiled else 'not '}compiled: as it began")
+    choice = choose_compile(
+        run,
+        method,
+        lambda: make_views(next(iter(batches.epoch(0))), run.augment, seed=run.seed),
+        device=device,
+        steps=run.epochs * batches.steps_per_epoch,
+    )
+    if dist.is_main():
+        folder.write_run(
+            config.to_json(run),
+            {
+                **environment(device),
+                "compiled": choice.compile == "on",
+                "images": len(store),
+                "fingerprint": store.fingerprint,
+            },
+        )
+    return choice
 
 
 def _loop(
@@ -275,11 +310,11 @@ def _save(folder: RunDir, step: int, epoch: int, method: nn.Module, optimizer: t
 
 @contextmanager
 def _memory(run: Run) -> Iterator[None]:
-    """Turn what the allocators of CPU and GPU answer when memory is full into the line that helps."""
+    """Turn what the allocators answer when memory is full into the line that helps."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if out_of_memory(error):
             raise TrainingError(
                 f"The memory is too small for batches of {run.batch_size // run.accumulate} images of "
                 f"{run.augment.size} px with {run.encoder}; lower --batch-size, raise --accumulate, or take a smaller "

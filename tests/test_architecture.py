@@ -32,7 +32,10 @@ PUBLIC = {
         "AUGMIX_OPERATIONS COLUMNS JITTER_ORDERS PRESETS TARGETS AugMix ColorJitter Crop GaussianBlur Labels Recipe "
         "Rotation Solarize TurnedView apply boxes make_views preset sample turned_view"
     ),
-    "covary.data": "Batches Fit ImageStore Split cache_root data_root features_folder load native_size normalization",
+    "covary.bench": ("Case Effort Entry Finding Goal Line PARTS Part Report SETTINGS Setting Spread bench markdown"),
+    "covary.data": (
+        "Batches Fit ImageStore Residence Split cache_root data_root features_folder load native_size normalization"
+    ),
     "covary.evaluation": ("DetectionOptions FewShotOptions KnnOptions LinearOptions Options Result evaluate means"),
     "covary.losses": (
         "TURNS barlow_twins covariance info_nce moco_v3 negative_cosine normalized_mse same_or_not squared_error turns "

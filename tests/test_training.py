@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from pictures import class_folders
 from safetensors.torch import load_file
 from tiny import small, tiny_views
 
 import covary.step
 import covary.training
+from covary.compiling import Choice
 from covary.data import Batches
 from covary.errors import InputError
 from covary.methods import BYOL, ESSL, STL, AbstractConfig, AbstractMethod, SimSiam
@@ -257,6 +259,18 @@ def test_residence_changes_nothing(finished: Path, tmp_path: Path) -> None:
     assert equal(weights(train(tiny(), tmp_path, replace(QUIET, residence="streamed"))), weights(finished))
 
 
+def test_a_run_continues_from_files_what_it_began_from_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(tmp_path / "images", {"a": 20, "b": 20}, suffix=".jpg")
+    run, session = tiny(data=str(tmp_path / "images")), replace(QUIET, cache=tmp_path / "cache")
+    whole = train(run, tmp_path / "whole", replace(session, residence="resident"))
+    with monkeypatch.context() as patch:
+        dies_at(3, patch)
+        with pytest.raises(Stopped):
+            train(run, tmp_path / "moved", replace(session, residence="streamed"))
+    moved = train(run, tmp_path / "moved", replace(session, residence="encoded", readers=3))
+    assert equal(weights(moved), weights(whole))
+
+
 def test_threads_of_the_first_start_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         dies_at(4, patch)
@@ -272,6 +286,26 @@ def test_threads_of_the_first_start_are_restored(tmp_path: Path, monkeypatch: py
         assert torch.get_num_threads() == threads + 1
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_run_goes_on_compiled_as_it_began(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: compiled.append(options))
+    with monkeypatch.context() as patch:
+        chosen = Choice(compile="on", reason="compiled: it was faster")
+        patch.setattr(covary.training, "choose_compile", lambda *arguments, **options: chosen)
+        dies_at(5, patch)
+        with pytest.raises(Stopped):
+            train(tiny(), tmp_path, QUIET)
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert (content["run"]["compile"], content["environment"]["compiled"]) == ("auto", True)
+    assert "compiled: it was faster" in capsys.readouterr().err
+    train(tiny(), tmp_path, QUIET)
+    assert "compiled: as it began" in capsys.readouterr().err
+    assert compiled == [{"dynamic": False}] * 2
+    assert json.loads((finished / "run.json").read_text())["environment"]["compiled"] is False
 
 
 def test_a_non_finite_loss_stops_before_anything_is_updated(tmp_path: Path) -> None:

@@ -146,7 +146,8 @@ def shift_hue_(images: Tensor, turns: Tensor) -> Tensor:
     torch.maximum(high, blue, out=high)
     span = high - low
     hue = (green + blue).sub_(red).sub_(low).div_(span.clamp_min(torch.finfo(span.dtype).tiny)).add_(1)
-    hue = torch.copysign(hue, green - blue, out=hue).add_(_per_image(6 * turns, images)).remainder_(6)
+    hue = torch.copysign(hue, green - blue, out=hue).add_(_per_image(6 * turns, images))
+    hue.sub_(torch.div(hue, 6).floor_(), alpha=6)  # a third of the time of remainder_
     for channel, place, end, sign in ((red, 3, low, 1), (green, 2, high, -1), (blue, 4, high, -1)):
         far = (hue - place).abs_().sub_(1).clamp_(0, 1)
         torch.addcmul(end, far, span, value=sign, out=channel)

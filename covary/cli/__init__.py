@@ -13,7 +13,7 @@ from covary.errors import InputError, TrainingError, did_you_mean
 from covary.stop import Interrupted
 from covary.version import __version__
 
-COMMANDS = ("pretrain", "evaluate", "reproduce")
+COMMANDS = ("pretrain", "evaluate", "reproduce", "bench")
 
 HELP = f"""covary {__version__}: image encoders whose features co-vary with what was done to the image.
 
@@ -23,6 +23,7 @@ commands:
   pretrain   train an encoder with STL or another method on any images, or continue a run
   evaluate   measure an encoder: accuracy, equivariance, what it knows of transformations, detection
   reproduce  make a table or figure of the paper again, beside its numbers
+  bench      measure what this machine does: images a second, memory, beside other libraries
 
   covary COMMAND --help lists the options of a command.
   covary pretrain --recipe demo --out runs/first    is a start that needs no data.

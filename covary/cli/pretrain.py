@@ -106,15 +106,13 @@ def _show(options: Options) -> None:
     parts = ", ".join(f"{name} {count:,}" for name, count in shown.parameters.items())
     print(configuration(run))
     print(f"parameters   {sum(shown.parameters.values()):,} ({parts})")
-    print(
-        f"memory       about {_megabytes(shown.weights_memory + shown.activation_memory)}: weights, gradients and "
-        f"optimiser {_megabytes(shown.weights_memory)}, activations {_megabytes(shown.activation_memory)}"
-    )
+    memory = ", ".join(f"{part} {_megabytes(size)}" for part, size in shown.memory.items())
+    print(f"memory       about {_megabytes(sum(shown.memory.values()))} at the peak: {memory}")
     images = shown.images
     if isinstance(images, MissingData):
         print(f"images       {images}")
         return
-    print(f"images       {images.count:,}, {_megabytes(images.memory)} in the store; {images.residence}")
+    print(f"images       {images.count:,}, {_megabytes(images.memory)} decoded; {images.residence}")
     print(f"steps        {images.steps_per_epoch * run.epochs:,} ({images.steps_per_epoch:,} an epoch)")
     print(f"first batch  {images.picture}")
 

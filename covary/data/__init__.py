@@ -1,14 +1,15 @@
-"""Images from anywhere, decoded once into a uint8 store, and the batches of every epoch."""
+"""Images from anywhere, kept in a store as pixels or as files, and the batches of every epoch."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 
-from covary.data.batches import Batches
+from covary.data.batches import Batches, Residence
 from covary.data.build import open_store, shorter_side
 from covary.data.find import find
 from covary.data.fit import Fit
+from covary.data.index import Form
 from covary.data.known import LARGEST, SIZES, normalization
 from covary.data.source import Source, Split, held_out
 from covary.data.store import ImageStore
@@ -18,6 +19,7 @@ __all__ = [
     "Batches",
     "Fit",
     "ImageStore",
+    "Residence",
     "Split",
     "cache_root",
     "data_root",
@@ -28,6 +30,12 @@ __all__ = [
 ]
 
 HOME = Path("~/.cache/covary")
+FORMS: dict[Residence, Form | None] = {
+    "auto": None,
+    "resident": "decoded",
+    "streamed": "decoded",
+    "encoded": "encoded",
+}
 MAX_BAD = 0.05  # the share of images that may fail to decode
 
 
@@ -40,6 +48,7 @@ def load(
     root: Path | None = None,
     cache: Path | None = None,
     max_bad: float = MAX_BAD,
+    residence: Residence = "auto",
 ) -> ImageStore:
     """Return the images of a SPEC (``docs/data.md``) in a geometry, from the store; build the store where needed.
 
@@ -48,11 +57,16 @@ def load(
     root:     where known data sets lie or are downloaded to; default $COVARY_DATA, else ~/.cache/covary/data.
     cache:    where stores lie, in ``stores/``; default $COVARY_CACHE, else ~/.cache/covary.
     max_bad:  the greatest share of images that may fail to decode; they are left out and listed in ``skipped``.
+    residence: what ``Batches`` is to read: "resident" and "streamed" a store of pixels, "encoded" one of files; "auto"
+              the one that exists, pixels first, else pixels unless these would not fit the free disk.
 
-    Raises InputError where the SPEC cannot be read, has no image, or, with ``labelled``, no label.
+    Raises InputError where the SPEC cannot be read, has no image, with ``labelled`` no label, or "encoded" is asked for
+    and the images are no files.
     """
     source = find(spec, split=split, size=fit.size, labelled=labelled, root=data_root(root))
-    store = open_store(source, split=split, fit=fit, stores=cache_root(cache) / "stores", max_bad=max_bad)
+    store = open_store(
+        source, split=split, fit=fit, stores=cache_root(cache) / "stores", max_bad=max_bad, form=FORMS[residence]
+    )
     return _chosen(store, source, labelled=labelled)
 
 

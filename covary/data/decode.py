@@ -4,9 +4,9 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, __version__, features
 
-RULES = 1  # raise it when any rule below changes: stores built under other rules are then not used
+RULES = 2  # raise it when any rule below changes: stores built under other rules are then not used
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 SUFFIXES = frozenset(
@@ -28,24 +28,47 @@ _UPRIGHT = {
 _WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, *, reduction: Callable[[int, int], int] = lambda width, height: 1) -> Image.Image:
     """Return the first frame of an image file as RGB, upright.
+
+    reduction: the number, 1, 2, 4 or 8, by which both sides of a JPEG of some width and height are divided while its
+               blocks are transformed; rows and columns that are no multiple of it are cut at the bottom and the right.
+               Other formats are decoded in full.
 
     Raises whatever Pillow raises for a broken file, and ValueError for an empty or an oversized one.
     """
     if not data:
         raise ValueError("the file is empty")
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return to_rgb(image)
+        _refuse_oversized(image)
+        by = reduction(*image.size)
+        size = image.width // by, image.height // by
+        reduced = by > 1 and image.draft(None, size) is not None
+        return to_rgb(image.crop((0, 0, *size)) if reduced else image)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an opened image as RGB, upright; ``docs/data.md`` has the rule of each mode."""
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels are more than the limit of {MAX_PIXELS:,}")
+    _refuse_oversized(image)
     orientation = _orientation(image)
     rgb = _colours(image)
     return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+def planes(image: Image.Image) -> tuple[np.ndarray, ...]:
+    """Return the red, green and blue of an RGB image, each uint8 (height, width)."""
+    shape = image.height, image.width
+    return tuple(np.frombuffer(image.tobytes("raw", band), dtype=np.uint8).reshape(shape) for band in image.mode)
+
+
+def decoder() -> str:
+    """Return the versions of what turns bytes into pixels: another one may round otherwise."""
+    return f"Pillow {__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}, WebP {features.version('webp')}"
+
+
+def _refuse_oversized(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are more than the limit of {MAX_PIXELS:,}")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -6,10 +6,13 @@ from typing import Literal
 
 from PIL import Image
 
+from covary.data.decode import decode
 from covary.errors import InputError
 
 TRAIN_MARGIN = 1.5  # the shorter side kept for training, in units of the view's size
 LONGEST = 2.0  # the longer side kept for training, in units of the shorter one
+SPARE = 2  # a JPEG is decoded at a reduced size only if that is at least so many times the one it is stored in
+REDUCTIONS = (8, 4, 2)  # that JPEG's blocks of 8 x 8 can be decoded at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,19 @@ class Fit:
             return width == height == self.size
         short, long = sorted((width, height))
         return long <= LONGEST * short and short <= math.ceil(TRAIN_MARGIN * self.size)
+
+    def reduction(self, width: int, height: int) -> int:
+        """Return by how much a JPEG of this width and height may be reduced while it is decoded: 1, 2, 4 or 8.
+
+        kind "train": the most that leaves the shorter side at least twice what it will be stored in. "evaluate": 1.
+        """
+        least = SPARE * math.ceil(TRAIN_MARGIN * self.size)
+        whole = self.kind == "evaluate"
+        return next((by for by in REDUCTIONS if not whole and min(width, height) >= by * least), 1)
+
+    def decode(self, data: bytes) -> Image.Image:
+        """Return the image of a file's bytes as RGB, in the size in which it is stored; raises what ``decode`` does."""
+        return self.apply(decode(data, reduction=self.reduction))
 
     def apply(self, image: Image.Image) -> Image.Image:
         """Return the image in the size in which it is stored."""

@@ -76,6 +76,7 @@ def source(
         name=spec,
         identity=identify("folder", folder, (folder / path for path in images), names, listing.others),
         content=lambda: Content(count=len(images), classes=names or None, records=records(), ignored=listing.others),
+        files=True,
         held_out=held_out if len(listings) == 1 and not choose else "never",
     )
 

@@ -29,6 +29,7 @@ def source(spec: str, *, split: Split) -> Source:
         name=spec,
         identity=identify("hf", Path("/"), files, name, chosen, part, len(splits[part])),
         content=lambda: _content(spec, splits[part], list(splits.values())),
+        files=True,
         held_out="never" if test else "labelled",
     )
 

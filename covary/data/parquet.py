@@ -45,6 +45,7 @@ def source(spec: str, root: Path, *, split: Split) -> Source:
         name=spec,
         identity=identify("parquet", root, [file for name in sorted(splits) for file in splits[name]], files),
         content=lambda: _content(spec, files, [file for name in splits for file in splits[name]]),
+        files=True,
         held_out="never" if test else "labelled",
     )
 

@@ -129,6 +129,7 @@ def source(spec: str, *, split: Split, size: int) -> Source:
         name=spec,
         identity=f"shapes {VERSION} {split} {count}" + (f" label {name}" if name else ""),
         content=content,
+        files=False,
     )
 
 

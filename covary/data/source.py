@@ -50,6 +50,7 @@ class Source:
     name:     what the user called it.
     identity: digest of what the images are read from; when it changes, the store is built anew.
     content:  opens the source; called only when the store has to be built.
+    files:    whether every record is an image file or the bytes of one, which an encoded store can keep.
     held_out: "never": the records are those of the asked split. "labelled": the records are all there are; the test
               split is 20 % of each class, pretraining sees all images, the labelled training split the other 80 %.
               "always": the same, but pretraining too sees only the 80 %.
@@ -58,6 +59,7 @@ class Source:
     name: str
     identity: str
     content: Callable[[], Content]
+    files: bool
     held_out: HeldOut = "never"
 
 

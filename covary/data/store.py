@@ -1,40 +1,38 @@
-"""The uint8 store: every image of a source decoded once, in one memory-mapped file."""
+"""What a store is: every image of a source in one file, as decoded pixels or as the bytes of the image files."""
 
 import hashlib
-import json
-import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from covary.data.source import Content, Split
+from covary.data.source import Split
 
-FORMAT = 1  # raise it when the files of a store change; older stores are then built anew
-META = {"format", "classes", "names", "skipped", "ignored"}  # what meta.json holds
+PIECE = 4_000_000  # bytes of decoded images that a thread reads in one go
 
 Rows = np.ndarray | Tensor | Sequence[int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ImageStore:
-    """Images of one source and split, decoded, in memory that the operating system pages in from disk.
+class ImageStore(ABC):
+    """Images of one source and split, on disk: ``DecodedStore`` or ``EncodedStore``, which give the same bits.
 
     name:    the SPEC it was loaded from.
     split:   "train" or "test".
     classes: class names indexed by label, None where the source has no labels.
     labels:  int64 (n,), −1 for an unlabelled image; None where the source has no labels.
     names:   n names, unique within the source (a relative path where the image is a file).
-    sizes:   int64 (n, 2), height and width of each image.
+    sizes:   int64 (n, 2), height and width of each decoded image.
     skipped: (name, reason) of each image that could not be decoded.
     ignored: files met in the source that are not images.
-    digests: uint8 (n, 16), BLAKE2b of each image's pixels.
-    offsets: int64 (n,), place of each image in ``pixels``.
-    pixels:  uint8 (total,), the memory map: images one after another, each (3, height, width).
+    digests: uint8 (n, 16), BLAKE2b of each image's decoded pixels, (3, height, width).
+    spans:   int64 (n, 2), first byte of each image in the store's file, and the first that follows.
     """
 
     name: str
@@ -46,8 +44,7 @@ class ImageStore:
     skipped: tuple[tuple[str, str], ...]
     ignored: int
     digests: np.ndarray
-    offsets: np.ndarray
-    pixels: Tensor
+    spans: np.ndarray
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,16 +54,10 @@ class ImageStore:
         """Whether all images have one size."""
         return bool((self.sizes == self.sizes[0]).all())
 
-    @cached_property
-    def _tiles(self) -> bool:
-        """Whether ``pixels``, seen as an array of images of this store's one size, has each of them as a row."""
-        length = 3 * int(self.sizes[0].prod())
-        return self.uniform and self.nbytes % length == 0 and not (self.offsets % length).any()
-
     @property
+    @abstractmethod
     def nbytes(self) -> int:
-        """Bytes of the memory map: what the images need when resident."""
-        return self.pixels.numel()
+        """Bytes of the decoded images: what they need when resident."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,24 +77,28 @@ class ImageStore:
     def images(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return images and their sizes: uint8 (b, 3, H, W), zeros below and right of smaller images; int64 (b, 2)."""
         rows = np.asarray(rows, dtype=np.int64)
-        return self.gather(rows, pixels=self.pixels, canvas=self.canvas(rows)), torch.from_numpy(self.sizes[rows])
+        images = torch.empty((len(rows), 3, *self.canvas(rows)), dtype=torch.uint8)
+        with ThreadPoolExecutor(self.readers) as pool:
+            for piece in self.read(rows, images, pool):
+                piece.result()
+        return images, torch.from_numpy(self.sizes[rows])
 
-    def gather(self, rows: np.ndarray, *, pixels: Tensor, canvas: tuple[int, int], out: Tensor | None = None) -> Tensor:
-        """Return images on the device of ``pixels`` (a copy of the memory map), padded to ``canvas``.
+    def read(self, rows: np.ndarray, out: Tensor, pool: Executor) -> list[Future[None]]:
+        """Let the threads of a pool ``fill`` a batch, piece by piece; it is whole when every piece is done."""
+        length = max(1, PIECE // max(1, out[:1].nbytes))
+        pieces = [slice(start, start + length) for start in range(0, len(rows), length)]
+        return [pool.submit(self.fill, rows[piece], out[piece]) for piece in pieces]
 
-        out: uint8 (b, 3, *canvas) to write to; made where None.
-        """
-        if self._tiles:
-            shape = (3, *canvas)
-            index = torch.from_numpy(self.offsets[rows] // math.prod(shape)).to(pixels.device)
-            return torch.index_select(pixels.view(-1, *shape), 0, index, out=out)
-        out = torch.empty((len(rows), 3, *canvas), dtype=torch.uint8, device=pixels.device) if out is None else out
-        out.zero_()
-        for image, offset, (height, width) in zip(out, self.offsets[rows], self.sizes[rows], strict=True):
-            image[:, :height, :width] = pixels[offset : offset + 3 * height * width].view(3, height, width)
-        return out
+    @property
+    @abstractmethod
+    def readers(self) -> int:
+        """Threads that read the store fastest."""
 
-    def select(self, rows: Rows) -> "ImageStore":
+    @abstractmethod
+    def fill(self, rows: np.ndarray, out: Tensor) -> None:
+        """Write images to ``out``, uint8 (b, 3, H, W) on the CPU: each at the top left, zeros in the rest."""
+
+    def select(self, rows: Rows) -> Self:
         """Return a store of some of the images, in the order given; no pixels are copied."""
         rows = np.asarray(rows, dtype=np.int64)
         return replace(
@@ -112,7 +107,7 @@ class ImageStore:
             names=tuple(self.names[row] for row in rows),
             sizes=self.sizes[rows],
             digests=self.digests[rows],
-            offsets=self.offsets[rows],
+            spans=self.spans[rows],
         )
 
 
@@ -121,60 +116,3 @@ def _digest(*arrays: np.ndarray | None) -> str:
     for array in arrays:
         digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def write_index(
-    folder: Path,
-    *,
-    content: Content,
-    names: list[str],
-    labels: list[int],
-    sizes: np.ndarray,
-    digests: np.ndarray,
-    skipped: list[tuple[str, str]],
-) -> None:
-    """Write everything but the pixels of a store; ``meta.json`` last, so that a folder without it is no store."""
-    for name, array in (("labels", np.array(labels, dtype=np.int64)), ("sizes", sizes), ("digests", digests)):
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
-    meta = {
-        "format": FORMAT,
-        "classes": content.classes,
-        "names": names,
-        "skipped": skipped,
-        "ignored": content.ignored,
-    }
-    (folder / "meta.json").write_text(json.dumps(meta))
-
-
-def read_store(folder: Path, *, name: str, split: Split) -> ImageStore | None:
-    """Open the store in a folder; None where there is none, or where it is not whole."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text())
-        labels, sizes, digests = (
-            np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("labels", "sizes", "digests")
-        )
-        pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="c")
-    except (OSError, ValueError):
-        return None
-    lengths = 3 * sizes.prod(axis=1)
-    if (
-        not isinstance(meta, dict)
-        or not meta.keys() >= META
-        or meta["format"] != FORMAT
-        or len(pixels) != lengths.sum()
-    ):
-        return None
-    classes = None if meta["classes"] is None else tuple(meta["classes"])
-    return ImageStore(
-        name=name,
-        split=split,
-        classes=classes,
-        labels=None if classes is None else labels,
-        names=tuple(meta["names"]),
-        sizes=sizes,
-        skipped=tuple((skipped, reason) for skipped, reason in meta["skipped"]),
-        ignored=meta["ignored"],
-        digests=digests,
-        offsets=np.cumsum(lengths) - lengths,
-        pixels=torch.from_numpy(pixels),
-    )

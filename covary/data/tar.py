@@ -53,6 +53,7 @@ def source(spec: str, *, split: Split) -> Source:
         name=spec,
         identity=identify("tar", Path("/"), every, len(shards), split if tests else "all"),
         content=lambda: _content(spec, chosen, every),
+        files=True,
         held_out="never" if tests else "labelled",
     )
 

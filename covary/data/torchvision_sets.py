@@ -133,6 +133,7 @@ def source(spec: str, *, split: Split, labelled: bool, root: Path) -> Source:
         name=spec,
         identity=identify(f"torchvision {spec}", folder, files, parts),
         content=lambda: _content(spec, known, parts, root),
+        files=False,
     )
 
 

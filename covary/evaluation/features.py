@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from covary.augment import Recipe, apply
 from covary.data import ImageStore
+from covary.device import send
 from covary.errors import InputError
 from covary.rundir import write_tensors
 
@@ -93,12 +94,13 @@ def extract(
     """
     chosen = torch.arange(len(store)) if rows is None else rows
     shift, scale = (torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))
-    parts = []
+    parts: list[Tensor] = []
     with evaluating(encoder, device):
         for batch in chosen.split(batch_size):
-            images, _ = store.images(batch)
-            parts.append(encode(encoder, (images.to(device).float() / 255 - shift) / scale).float().cpu())
-    return torch.cat(parts)
+            images = send(store.images(batch)[0], device).to(torch.float32, memory_format=torch.channels_last)
+            parts.append(encode(encoder, images.div_(255).sub_(shift).div_(scale)).float())
+            parts[-2:-1] = [part.cpu() for part in parts[-2:-1]]  # the batch before; a GPU is at this one meanwhile
+    return torch.cat([part.cpu() for part in parts])
 
 
 def check_finite(features: Tensor, what: str) -> None:

@@ -76,7 +76,7 @@ class AugSelfMethod(InvariantMethod):
         """Return ``loss``, ``inv``, a term for each operation, and ``spread``."""
         check_views(views, method="AugSelf", needs=self.config.needs)
         terms, y = self.compare(views)
-        forth, back = (self._errors(y[way], views.params[way]) for way in ([0, 1], [1, 0]))
+        forth, back = self._errors(y, views.params), self._errors(y.flip(0), views.params.flip(0))
         terms |= {name: (forth[name] + back[name]) / 2 for name in forth}
         return weighted(terms, self.weights, features=y[0])
 

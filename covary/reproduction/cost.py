@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from covary.errors import InputError
-from covary.reproduction.meter import extra_bytes, seconds
+from covary.meter import extra_bytes, seconds
 from covary.run import Run
 from covary.step import build
 from covary.types import Views

@@ -13,8 +13,8 @@ from covary.errors import InputError
 from covary.evaluation import Result, evaluate
 from covary.evaluation.result import write
 from covary.evaluation.source import resolve
+from covary.meter import passport
 from covary.reproduction.cost import cost
-from covary.reproduction.meter import passport
 from covary.reproduction.plan import Planned
 from covary.reproduction.scales import Scale
 from covary.reproduction.stages import Checked, Place, Work, options_of

@@ -98,6 +98,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ("--data", "--method.weight-equi", "Weight of the equivariance loss", "--augment.crop.scale", "--dry-run"),
         ),
         ("evaluate", ("SOURCE", "--task", "--linear.penalties", "--knn.k", "Encoder that a weights file belongs to")),
+        ("bench", ("--settings", "resnet50@224", "--parts", "augmentation", "Images of a step", "--repeats")),
     ],
 )
 def test_help_of_a_command_lists_options_with_their_docs(

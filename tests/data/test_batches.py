@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pictures import picture, write
 
 from covary.data import Batches, Fit, ImageStore, batches, load
+from covary.data.decoded import DecodedStore
 from covary.errors import InputError
 from covary.keyed import permutation
 from covary.types import Batch
@@ -118,7 +119,7 @@ def test_an_error_in_a_reader_reaches_the_loop(uniform: ImageStore, monkeypatch:
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("disk gone")
 
-    monkeypatch.setattr(ImageStore, "gather", fails)
+    monkeypatch.setattr(DecodedStore, "fill", fails)
     with pytest.raises(RuntimeError, match="disk gone"):
         next(Batches(uniform, batch_size=2, seed=0, device=CPU, residence="streamed").epoch(0))
 
@@ -138,15 +139,16 @@ def test_impossible_batches_are_refused(uniform: ImageStore, batch_size: int, wo
 
 def test_residence_follows_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "_free_bytes", lambda device: 8_000_000_000)
-    assert batches.choose_residence(4_000_000_000, CPU, "auto") == (
+    small, large, huge = (SimpleNamespace(nbytes=count) for count in (4_000_000_000, 4_000_000_001, 9_000_000_000))
+    assert batches.choose_residence(small, CPU, "auto") == (
         "resident",
         "resident: images need 4.0 GB, cpu has 8.0 GB free",
     )
-    assert batches.choose_residence(4_000_000_001, CPU, "auto") == (
+    assert batches.choose_residence(large, CPU, "auto") == (
         "streamed",
         "streamed: images need 4.0 GB, cpu has 8.0 GB free, of which images may take 50%",
     )
-    assert batches.choose_residence(9_000_000_000, CPU, "resident") == (
+    assert batches.choose_residence(huge, CPU, "resident") == (
         "resident",
         "resident: as asked; images need 9.0 GB, cpu has 8.0 GB free",
     )

@@ -177,6 +177,28 @@ def test_broken_files_raise(data: bytes) -> None:
         decode(data)
 
 
+@pytest.mark.parametrize("by", [1, 2, 4, 8])
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG"])
+def test_a_jpeg_is_reduced_and_nothing_else_is(by: int, kind: str) -> None:
+    image = picture(0, width=201, height=157)
+    data = encoded(image, kind, **({"quality": 95} if kind != "PNG" else {}))
+    found = np.asarray(decode(data, reduction=lambda width, height: by))
+    expected = image if kind == "PNG" else image.crop((0, 0, 201 // by * by, 157 // by * by)).reduce(by)
+    assert found.shape[:2] == (expected.height, expected.width)
+    assert np.abs(found.astype(int) - np.asarray(expected)).mean() < 1.5
+
+
+def test_an_oversized_image_is_refused_however_much_it_is_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_PIXELS", 99)
+    with pytest.raises(ValueError, match="12 x 10 pixels are more"):
+        decode(encoded(picture(0), "JPEG"), reduction=lambda width, height: 8)
+
+
+def test_planes_are_the_bands() -> None:
+    image = picture(3, width=7, height=5)
+    assert np.array_equal(np.stack(rules.planes(image)), np.asarray(image).transpose(2, 0, 1))
+
+
 def test_decompression_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "MAX_PIXELS", 119)
     with pytest.raises(ValueError, match="12 x 10 pixels are more than the limit of 119"):

@@ -38,6 +38,17 @@ def test_training_keeps_what_views_are_cropped_from(width: int, height: int, siz
     assert fit.keeps(*stored.size)
 
 
+@settings(max_examples=100, deadline=None)
+@given(width=st.integers(1, 9000), height=st.integers(1, 9000), size=st.integers(1, 300))
+def test_a_jpeg_is_reduced_as_far_as_twice_the_stored_side_remains(width: int, height: int, size: int) -> None:
+    short, stored = min(width, height), math.ceil(1.5 * size)
+    by = Fit.train(size).reduction(width, height)
+    assert by in (1, 2, 4, 8)
+    assert by == 1 or short / by >= 2 * stored
+    assert by == 8 or short / (2 * by) < 2 * stored
+    assert Fit.evaluate(size).reduction(width, height) == 1
+
+
 def test_training_cuts_the_middle_of_a_long_image() -> None:
     image = picture(0, width=50, height=10)
     assert np.array_equal(np.asarray(Fit.train(20).apply(image)), np.asarray(image)[:, 15:35])

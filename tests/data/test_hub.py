@@ -32,6 +32,7 @@ def test_a_local_folder_that_the_library_loads(tmp_path: Path) -> None:
     assert len(test) == 2
     assert np.array_equal(train.images([0])[0][0].permute(1, 2, 0), np.asarray(picture(0)))
     assert native_size(spec) == 10
+    assert stored(tmp_path, spec, residence="encoded").fingerprint == train.fingerprint
 
 
 def test_parquet_with_words_as_labels_and_no_test_split(tmp_path: Path) -> None:

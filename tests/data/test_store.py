@@ -11,7 +11,7 @@ import pytest
 import torch
 from pictures import class_folders, encoded, picture, write
 
-from covary.data import Fit, ImageStore, build, load
+from covary.data import Fit, ImageStore, build, load, stored
 from covary.errors import InputError
 
 FIT = Fit.train(32)
@@ -101,7 +101,7 @@ def test_the_fingerprint_is_of_content_and_labels(images: Path, cache: Path, tmp
 
 def test_decoding_in_threads_keeps_the_order(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = class_folders(tmp_path / "many", {"a": 40, "b": 30})
-    monkeypatch.setattr(build, "CHUNK", 3)
+    monkeypatch.setattr(stored, "CHUNK", 3)
     store = load(str(root), split="train", fit=FIT, cache=cache)
     for row, name in enumerate(store.names):
         label, index = name.removesuffix(".png").split("/")
@@ -144,7 +144,7 @@ def test_nothing_readable(tmp_path: Path, cache: Path) -> None:
     assert not list((cache / "stores").glob("*.building"))
 
 
-@pytest.mark.parametrize("file", ["pixels.bin", "sizes.npy", "labels.npy", "digests.npy", "meta.json"])
+@pytest.mark.parametrize("file", ["pixels.bin", "sizes.npy", "labels.npy", "digests.npy", "spans.npy", "meta.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_store_that_is_not_whole_is_built_anew(images: Path, cache: Path, file: str, damage: str) -> None:
     expected = load(str(images), split="train", fit=FIT, cache=cache).images(range(5))[0]
@@ -229,7 +229,9 @@ def test_a_full_disk_and_a_cache_that_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(build, "write_index", full)
-    with pytest.raises(InputError, match="no space left for the decoded images of"):
+    with pytest.raises(
+        InputError, match=r"no space left for the images of .*, or take --residence encoded where files"
+    ):
         load(str(images), split="train", fit=FIT, cache=tmp_path / "cache")
 
 
@@ -243,6 +245,7 @@ def test_the_index_is_plain_json_and_arrays_without_pickles(images: Path, cache:
         "meta.json",
         "pixels.bin",
         "sizes.npy",
+        "spans.npy",
     ]
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from covary.data import ImageStore
+from covary.data.decoded import DecodedStore
 
 MakeStore = Callable[..., ImageStore]
 
@@ -28,7 +29,7 @@ def make_store() -> MakeStore:
         pixels = torch.randint(0, 100, (n, 3, size, size), generator=torch.Generator().manual_seed(seed))
         for image, label in zip(pixels, labels, strict=True):
             image[label] += 120
-        return ImageStore(
+        return DecodedStore(
             name="colours",
             split=split,
             classes=classes,
@@ -38,7 +39,7 @@ def make_store() -> MakeStore:
             skipped=(),
             ignored=0,
             digests=np.stack([np.frombuffer(hashlib.md5(p.numpy().tobytes()).digest(), np.uint8) for p in pixels]),
-            offsets=np.arange(n) * 3 * size * size,
+            spans=(np.arange(n)[:, None] + [0, 1]) * 3 * size * size,
             pixels=pixels.to(torch.uint8).flatten(),
         )
 

@@ -9,9 +9,9 @@ import torch
 
 import covary.reproduction.cost
 from covary.errors import InputError
+from covary.meter import RESET, extra_bytes, passport
 from covary.recipes import start_run
 from covary.reproduction.cost import cost
-from covary.reproduction.meter import RESET, extra_bytes, passport
 from covary.run import Run
 from covary.step import build
 
@@ -67,7 +67,7 @@ def test_the_peak_of_memory_is_that_of_the_job_alone() -> None:
 
 
 def test_the_peak_is_no_number_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("covary.reproduction.meter.RESET", RESET / "absent")
+    monkeypatch.setattr("covary.meter.RESET", RESET / "absent")
     done = []
     assert extra_bytes(lambda: done.append(1), CPU) != extra_bytes(lambda: done.append(1), CPU)  # nan
     assert len(done) == 2

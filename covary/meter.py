@@ -13,6 +13,7 @@ import torch
 from covary.version import __version__, commit
 
 RESET = Path("/proc/self/clear_refs")
+FULL = ("can't allocate memory", "out of shared memory")  # torch's words, of the CPU's allocator and of DataLoader
 
 
 def seconds(job: Callable[[], object], device: torch.device) -> float:
@@ -49,6 +50,11 @@ def memory(name: str) -> int:
     """Return a figure of this process in bytes: VmRSS, what it holds, or VmHWM, the most that it held."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is full, that of the process, of the GPU, or shared with workers."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in FULL)
 
 
 def passport(device: torch.device) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Other people's ways to make views and to take a step, set to the same recipe."""
