@@ -102,10 +102,12 @@ def _for_each(function: Callable[[slice], None], parts: list[slice], *, threads:
         for part in parts:
             function(part)
         return
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for done in [pool.submit(function, part) for part in parts]:
-            done.result()
-    torch.set_num_threads(threads)  # with which later threads start; the pool's have set it to 1
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for done in [pool.submit(function, part) for part in parts]:
+                done.result()
+    finally:
+        torch.set_num_threads(threads)  # with which later threads start; the pool's have set it to 1
 
 
 def _crop_taps(params: Tensor, sizes: Tensor, recipe: Recipe, device: torch.device) -> tuple[ops.Taps, ops.Taps]:

@@ -58,7 +58,7 @@ class Effort:
     def __post_init__(self) -> None:
         """Refuse values outside their domains."""
         for name, low in {"repeats": 1, "block_seconds": 0, "processes": 2}.items():
-            if getattr(self, name) < low:
+            if not low <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; expected {low} or more.")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers is {self.workers}; expected 1 or more.")

@@ -28,6 +28,10 @@ class Packed:
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
 
+    def __reduce__(self) -> tuple[type["Packed"], tuple[Path]]:
+        """Open the file anew in another process; a number of a descriptor may there be that of another file."""
+        return Packed, (self.path,)
+
     @property
     def nbytes(self) -> int:
         """The length of the file."""

@@ -169,6 +169,14 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch, two_threads):
     params = make_views(batch, PAPER, seed=1).params
     with pytest.raises((RuntimeError, ValueError)):
         apply(batch.images[:, :2], params, PAPER, sizes=batch.sizes)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+
+
+def test_each_thread_runs_torch_alone(two_threads):
+    seen = []
+    views_module._for_each(lambda part: seen.append(torch.get_num_threads()), [slice(0, 1)] * 4, threads=2)
+    assert seen == [1, 1, 1, 1]
 
 
 def test_views_can_be_trained_on_and_made_in_inference_mode():

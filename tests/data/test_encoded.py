@@ -1,5 +1,6 @@
 """Stores of files against stores of pixels: the same bits, names, labels and fingerprints."""
 
+import pickle
 import shutil
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ import covary.data.encoded
 import covary.data.store
 from covary.data import Batches, Fit, ImageStore, batches, build, decode, form, index, load
 from covary.data.decoded import DecodedStore
-from covary.data.encoded import EncodedStore
+from covary.data.encoded import EncodedStore, Packed
 from covary.errors import InputError
 from covary.types import Batch
 
@@ -294,3 +295,12 @@ def test_real_photographs(shared_data: Path, tmp_path: Path) -> None:
     pixels, files = both(tmp_path / "x", tmp_path / "cache", fit=Fit.train(64))
     check_same(pixels, files)
     assert files.canvas([0]) == (96, 128)
+
+
+def test_a_pickled_store_reads_its_own_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode() * 4)
+    pickled = pickle.dumps(Packed(tmp_path / "a"))
+    other = Packed(tmp_path / "b")
+    assert pickle.loads(pickled).read(0, 4) == b"aaaa"
+    assert other.read(0, 4) == b"bbbb"
