@@ -20,7 +20,7 @@ from covary.types import Views
 LEAST_STEPS = 1000  # a run of fewer is not timed at all
 LEAST_SECONDS = 6000.0  # a run of fewer is not compiled on trial: a vain trial, of two minutes or so, takes 2 % of them
 GAIN = 0.02  # share of a step's time that compiling must save
-ROUNDS = 5  # steps of each kind that are timed, in turn
+ROUNDS = 9  # steps of each kind that are timed, in turn
 
 
 @dataclass(frozen=True, kw_only=True)
