@@ -1,5 +1,6 @@
 """What is measured, as values: named settings, and a setting as it is computed on a device."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType

@@ -196,7 +196,9 @@ def test_a_launcher_is_refused(
     assert measured == []
 
 
-@pytest.mark.parametrize("values", [{"repeats": 0}, {"block_seconds": -1}, {"processes": 1}, {"workers": 0}])
+@pytest.mark.parametrize(
+    "values", [{"repeats": 0}, {"block_seconds": -1}, {"block_seconds": float("nan")}, {"processes": 1}, {"workers": 0}]
+)
 def test_an_effort_out_of_range_is_refused(values: dict[str, Any]) -> None:
     ((name, value),) = values.items()
     with pytest.raises(InputError, match=rf"^{name} is {value}; expected \d or more\.$"):
