@@ -94,13 +94,16 @@ def extract(
     """
     chosen = torch.arange(len(store)) if rows is None else rows
     shift, scale = (torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))
-    parts: list[Tensor] = []
+    fetched: list[Tensor] = []
+    newest = torch.empty(0, device=device)
     with evaluating(encoder, device):
-        for batch in chosen.split(batch_size):
+        for index, batch in enumerate(chosen.split(batch_size)):
             images = send(store.images(batch)[0], device).to(torch.float32, memory_format=torch.channels_last)
-            parts.append(encode(encoder, images.div_(255).sub_(shift).div_(scale)).float())
-            parts[-2:-1] = [part.cpu() for part in parts[-2:-1]]  # the batch before; a GPU is at this one meanwhile
-    return torch.cat([part.cpu() for part in parts])
+            features = encode(encoder, images.div_(255).sub_(shift).div_(scale)).float()
+            if index > 0:
+                fetched.append(newest.cpu())  # of the batch before: a GPU works on this one meanwhile
+            newest = features
+    return torch.cat([*fetched, newest.cpu()])
 
 
 def check_finite(features: Tensor, what: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from pictures import class_folders, encoded, picture, write
 from PIL import Image
+from test_batches import equal
 
 import covary.data.encoded
 import covary.data.store
@@ -18,7 +19,6 @@ from covary.data import Batches, Fit, ImageStore, batches, build, decode, form, 
 from covary.data.decoded import DecodedStore
 from covary.data.encoded import EncodedStore, Packed
 from covary.errors import InputError
-from covary.types import Batch
 
 CPU = torch.device("cpu")
 FITS = [Fit.train(16), Fit.evaluate(16)]
@@ -122,15 +122,6 @@ def test_a_selection_has_the_images_of_its_rows(kinds: tuple[DecodedStore, Encod
     pixels, files = (store.select([44, 2, 2]) for store in kinds)
     assert torch.equal(files.images([0, 1, 2])[0], pixels.images([0, 1, 2])[0])
     assert files.fingerprint == pixels.fingerprint
-
-
-def equal(a: Batch, b: Batch) -> bool:
-    return (
-        torch.equal(a.images, b.images)
-        and torch.equal(a.sizes, b.sizes)
-        and torch.equal(a.positions, b.positions)
-        and a.epoch == b.epoch
-    )
 
 
 @pytest.mark.parametrize("readers", [0, 1, 5])
