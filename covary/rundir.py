@@ -127,7 +127,7 @@ class RunDir:
             content = json.loads(self.run_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.run_file} cannot be read ({error}); restore it or give another --out.") from error
         schema = content.get("schema") if isinstance(content, dict) else None
         if schema != SCHEMA:

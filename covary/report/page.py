@@ -1,0 +1,72 @@
+"""Sections to one HTML page. All text is escaped here: by Jinja's autoescape for HTML, by ``visible`` for the eye."""
+
+import base64
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from covary.draw.curves import DASHES, PALETTE, Line, curves
+from covary.draw.svg import svg
+from covary.report.blocks import Chart, Section
+from covary.version import __version__
+
+UNSEEN = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen, or moves what is
+
+
+def page(names: Sequence[str], sections: Sequence[Section]) -> str:
+    """Return the page of the runs' names and sections; it loads nothing, and a browser runs nothing that it holds."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("covary.report", package_path="."),
+        autoescape=True,
+        finalize=visible,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = data_uri
+    styles = [(style, _style(style)) for style in range(len(names))]
+    return environment.get_template("page.html").render(
+        title=f"covary report: {', '.join(names)}",
+        names=names,
+        sections=[section for section in sections if section.blocks],
+        styles=styles,
+        drawn=lambda chart, scheme: drawn(chart, names, scheme),
+        version=__version__,
+    )
+
+
+def drawn(chart: Chart, names: Sequence[str], scheme: Any, *, title: str | None = None) -> bytes:
+    """Return a chart as SVG; with a title it stands alone and names its runs."""
+    lines = [
+        Line(label=visible(names[series.run]), style=series.run, steps=series.steps, values=series.values)
+        for series in chart.series
+    ]
+    return svg(curves(lines, scheme=scheme, title=title))
+
+
+def visible(value: Any) -> Any:
+    r"""Return text with every character that is not seen written out, such as ``\u202e``; other values as they are."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSEEN else character
+        for character in value
+    )
+
+
+def data_uri(content: bytes, kind: str) -> Markup:
+    """Return bytes as a ``data:`` address of a media type."""
+    return Markup("data:{};base64,{}").format(kind, base64.b64encode(content).decode())
+
+
+def _style(number: int) -> dict[str, str]:
+    """Return the CSS of a run's line: its colour on a light and a dark page, and its dashes."""
+    turn, colour = divmod(number, len(PALETTE["light"]))
+    return {
+        "light": PALETTE["light"][colour],
+        "dark": PALETTE["dark"][colour],
+        "dashes": DASHES[turn % len(DASHES)],
+    }

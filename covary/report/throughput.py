@@ -1,0 +1,44 @@
+"""The section of throughput, and how far a run came."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from covary.report.blocks import Section
+from covary.report.read import RunFiles
+from covary.report.tables import compared
+
+THROUGHPUT = "images_per_second"
+
+
+def throughput(runs: Sequence[RunFiles]) -> Section:
+    """Return images a second over the logged stretches, and the time that they add up to."""
+    values = [_rates(run) for run in runs]
+    return Section(title="Throughput", blocks=(compared("", runs, values),) if any(values) else ())
+
+
+def progress(run: RunFiles) -> str:
+    """Return the last logged step, and of how many where run.json says."""
+    last = max((int(curve.steps[-1]) for curve in run.curves.values()), default=0)
+    total = _total(run)
+    return f"{last}" if total is None else f"{last} of {total}"
+
+
+def _rates(run: RunFiles) -> Mapping[str, Any]:
+    if THROUGHPUT not in run.curves:
+        return {}
+    curve, batch = run.curves[THROUGHPUT], run.settings.get("batch_size")
+    low, middle, high = np.quantile(curve.values, (0.05, 0.5, 0.95)).tolist()
+    found = {"images a second, median": middle, "5 % of the stretches are below": low, "5 % are above": high}
+    if isinstance(batch, int) and (curve.values > 0).all():
+        seconds = float((np.diff(curve.steps, prepend=0) * batch / curve.values).sum())
+        found["minutes in training steps"] = seconds / 60
+    return found
+
+
+def _total(run: RunFiles) -> int | None:
+    images, batch, epochs = run.environment.get("images"), run.settings.get("batch_size"), run.settings.get("epochs")
+    if not (isinstance(images, int) and isinstance(batch, int) and isinstance(epochs, int) and batch > 0):
+        return None
+    return images // batch * epochs
