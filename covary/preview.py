@@ -14,6 +14,7 @@ from covary.data import Batches, Fit, Residence, load
 from covary.draw.batch import first_batch
 from covary.errors import MissingData
 from covary.memory import peak_memory, process_memory, step_memory
+from covary.private import without_paths
 from covary.run import Run
 from covary.rundir import RunDir
 
@@ -114,7 +115,7 @@ def _draw(run: Run, batches: Batches, folder: RunDir) -> Path:
         pixels.clip(0, 1),
         views.params[:, :count, COLUMNS["crop"]].cpu().numpy(),
         partners=views.partners,
-        title=f"{run.data}: {shared if views.partners else 'every number is drawn for each image'}",
+        title=f"{without_paths(run.data)}: {shared if views.partners else 'every number is drawn for each image'}",
     )
     folder.figures.mkdir(exist_ok=True)
     path = folder.figures / "first-batch.png"

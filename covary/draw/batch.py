@@ -48,7 +48,7 @@ def first_batch(
         colour = _colour(group - 1) if group else "black"
         place = (EDGE + lines * PANEL + 0.04) / height
         figure.text(centre, place, name, ha="center", va="bottom", fontsize=10, color=colour)
-    figure.text(0.5, 1 - EDGE / height, title, ha="center", va="top", fontsize=10)
+    figure.text(0.5, 1 - EDGE / height, title, ha="center", va="top", fontsize=10, parse_math=False)
     return figure
 
 

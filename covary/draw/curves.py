@@ -21,7 +21,7 @@ DASHES = ("solid", "dashed", "dotted")  # one for each time that the colours are
 INK: Mapping[Scheme, str] = MappingProxyType({"light": "#4d5660", "dark": "#a9b3bd"})
 GRID: Mapping[Scheme, str] = MappingProxyType({"light": "#e2e6ea", "dark": "#2c333a"})
 MOST = 600  # points of a line; more are drawn as the means of as many stretches
-FEW = 25  # points up to which each is marked
+FEW = 25  # points of the longest line up to which each is marked, as one that stands alone is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ def curves(lines: Sequence[Line], *, scheme: Scheme, title: str | None = None) -
     ink = INK[scheme]
     figure = Figure(figsize=(4.4, 2.6), layout="constrained")
     axes = figure.subplots()
+    longest = max((len(line.steps) for line in lines), default=0)
     for line in lines:
         turn, colour = divmod(line.style, len(PALETTE[scheme]))
         steps, values = thinned(line.steps), thinned(line.values)
@@ -49,7 +50,7 @@ def curves(lines: Sequence[Line], *, scheme: Scheme, title: str | None = None) -
             color=PALETTE[scheme][colour],
             linestyle=DASHES[turn % len(DASHES)],
             linewidth=1.6,
-            marker="o" if len(values) <= FEW else None,
+            marker="o" if longest <= FEW or len(values) == 1 else None,
             markersize=3.2,
         )
     axes.grid(axis="y", color=GRID[scheme], linewidth=0.8)

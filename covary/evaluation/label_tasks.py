@@ -25,7 +25,12 @@ def measure_knn(subject: Subject) -> Measured:
     )
     votes = "equal votes" if options.temperature is None else f"votes exp(s / {options.temperature:g})"
     return Measured(
-        metrics={"top1": result.top1, "mean_per_class": result.mean_per_class, "k": result.k},
+        metrics={
+            "top1": result.top1,
+            "mean_per_class": result.mean_per_class,
+            "k": result.k,
+            **_chance(subject, "top1", "mean_per_class"),
+        },
         protocol=f"kNN, cosine similarity s, k = {result.k}, {votes}; {len(subject.train)} training and "
         f"{len(subject.test)} test images; {subject.says_features}",
     )
@@ -55,6 +60,7 @@ def measure_linear(subject: Subject) -> Measured:
             "validation": max(result.scores),
             "steps": sum(result.steps),
             "not_converged": result.not_converged,
+            **_chance(subject, "accuracy", "top1", "mean_per_class"),
         },
         protocol="logistic regression, sum of cross-entropies + lambda |W|^2 with the bias, L-BFGS to a relative gap "
         f"of {options.tolerance:g} in at most {options.max_steps} steps; lambda from {options.penalties} in "
@@ -62,6 +68,11 @@ def measure_linear(subject: Subject) -> Measured:
         f"({chosen.words}), fitted on {train}, then on all "
         f"{train + validation}; {test} test images; {subject.says_features}",
     )
+
+
+def _chance(subject: Subject, *names: str) -> dict[str, float]:
+    """Return what a class drawn by lot scores, whatever the images: one in as many as there are."""
+    return {f"chance.{name}": 1 / subject.classes for name in names}
 
 
 def held_out(subject: Subject) -> HeldOut:
@@ -89,7 +100,11 @@ def measure_few_shot(subject: Subject) -> Measured:
         metrics={
             f"{shots}-shot.{name}": value
             for shots, result in results.items()
-            for name, value in (("accuracy", result.accuracy), ("ci95", result.ci95))
+            for name, value in (
+                ("accuracy", result.accuracy),
+                ("ci95", result.ci95),
+                ("chance.accuracy", 1 / options.ways),
+            )
         },
         protocol=f"{options.ways}-way episodes of {options.queries} queries per class out of {len(subject.test)} test "
         f"images, {classifier} (INFERRED: STL measures none); mean of {options.episodes} episodes, "

@@ -65,11 +65,11 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Curves of all runs that logged something; ``last`` tells the last values in words."""
+    """Curves of all runs that logged something, and their last values in words."""
 
     title: str
     series: tuple[Series, ...]
-    last: str
+    last: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

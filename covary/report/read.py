@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from covary.errors import InputError
 from covary.evaluation.result import Result
-from covary.report.private import without_paths
+from covary.private import without_paths
 from covary.rundir import RunDir
 
 

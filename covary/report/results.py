@@ -6,7 +6,7 @@ from covary.evaluation.result import Result
 from covary.evaluation.tasks import TASKS
 from covary.report.blocks import Block, Cell, Row, Section, Table, Text
 from covary.report.read import RunFiles
-from covary.report.tables import ABSENT, number
+from covary.report.tables import ABSENT, number, rounded
 
 UNTRAINED = "untrained:"
 CHANCE, BASELINE = "chance", "baseline"
@@ -70,7 +70,13 @@ def _is_reference(name: str) -> bool:
 def _table(title: str, names: Iterable[str], columns: Sequence[tuple[Cell, Result]], *, folded: bool = False) -> Table:
     """Return a line for each metric; a last column tells what a guess reaches, where a result says."""
     rows = [
-        Row(cells=(Cell(text=name), *(_number(result.metrics.get(name)) for _, result in columns), _guess(name, columns)))
+        Row(
+            cells=(
+                Cell(text=name),
+                *(rounded(result.metrics.get(name)) for _, result in columns),
+                _guess(name, columns),
+            )
+        )
         for name in names
     ]
     head = (Cell(text=""), *(head for head, _ in columns), Cell(text="chance or baseline", number=True))
@@ -83,9 +89,5 @@ def _guess(name: str, columns: Sequence[tuple[Cell, Result]]) -> Cell:
     """Return a cell of what a guess reaches: a number, or two where it depends on the features."""
     values = sorted({v for _, result in columns if (v := reference(name, result.metrics)) is not None})
     if len({number(value) for value in values}) < 2:
-        return _number(values[0] if values else None)
+        return rounded(values[0] if values else None)
     return Cell(text=f"{number(values[0])} to {number(values[-1])}", number=True)
-
-
-def _number(value: float | None) -> Cell:
-    return Cell(text=ABSENT, number=True) if value is None else Cell(text=number(value), number=True, exact=repr(value))

@@ -72,7 +72,7 @@ def _chart(runs: Sequence[RunFiles], name: str) -> Chart:
     return Chart(
         title=TITLES.get(name, name),
         series=tuple(Series(run=index, steps=curve.steps, values=curve.values) for index, curve in having),
-        last="last: " + ", ".join(number(float(curve.values[-1])) for _, curve in having),
+        last=tuple(number(float(curve.values[-1])) for _, curve in having),
     )
 
 
@@ -110,10 +110,14 @@ def missing(runs: Sequence[RunFiles]) -> Section:
             blocks.append(Command(words=words, command=f"covary evaluate {name} --data {spec}"))
         elif not any(result.source.startswith(UNTRAINED) for result in run.results):
             tasks = " ".join(dict.fromkeys(shlex.quote(result.task) for result in run.results))
-            command = f"covary evaluate untrained:{name} --data {spec} --task {tasks} --out {name}/results/untrained.json"
+            command = (
+                f"covary evaluate untrained:{name} --data {spec} --task {tasks} --out {name}/results/untrained.json"
+            )
             blocks.append(Command(words=f"{run.name}: the same of its weights before training.", command=command))
         if run.first_batch is None:
-            words = f"{run.name}: the picture of the first batch; the command that began the run makes it with --dry-run."
+            words = (
+                f"{run.name}: the picture of the first batch; the command that began the run makes it with --dry-run."
+            )
             blocks.append(Text(words=words))
     return Section(title="What is missing", blocks=tuple(blocks))
 

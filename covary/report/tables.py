@@ -11,13 +11,21 @@ ABSENT = "–"
 
 
 def compared(
-    title: str, runs: Sequence[RunFiles], values: Sequence[Mapping[str, Any]], *, folded: bool = False
+    title: str,
+    runs: Sequence[RunFiles],
+    values: Sequence[Mapping[str, Any]],
+    *,
+    mark: bool = True,
+    folded: bool = False,
 ) -> Table:
-    """Return a table with a line for each name and a column for each run; lines that differ are marked."""
+    """Return a table with a line for each name and a column for each run; lines that differ are marked if ``mark``."""
     rows = []
-    for name in dict.fromkeys(name for each in values for name in each):
-        cells = tuple(shown(each[name]) if name in each else Cell(text=ABSENT) for each in values)
-        rows.append(Row(cells=(Cell(text=name), *cells), differs=len({cell.text for cell in cells}) > 1))
+    names = list(dict.fromkeys(name for each in values for name in each))
+    groups = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    for name in sorted(names, key=lambda name: groups.index(name.partition(".")[0])):
+        cells = tuple(shown(each[name]) if name in each else Cell(text=ABSENT, number=True) for each in values)
+        differs = mark and len({(name in each, repr(each.get(name))) for each in values}) > 1
+        rows.append(Row(cells=(Cell(text=name), *cells), differs=differs))
     return Table(title=title, head=(Cell(text=""), *heads(runs)), rows=tuple(rows), folded=folded)
 
 
@@ -32,12 +40,13 @@ def heads(runs: Iterable[RunFiles]) -> list[Cell]:
 
 
 def shown(value: Any) -> Cell:
-    """Return a cell for a JSON value: numbers rounded with all digits behind them, lists with commas."""
-    if isinstance(value, bool):
-        return Cell(text="yes" if value else "no", number=True)
-    if isinstance(value, int | float):
-        return Cell(text=number(value), number=True, exact=repr(value))
+    """Return a cell for a JSON value of a configuration."""
     return Cell(text=_words(value), number=True)
+
+
+def rounded(value: float | None) -> Cell:
+    """Return a cell for a measured number: rounded, with all digits behind it."""
+    return Cell(text=ABSENT, number=True) if value is None else Cell(text=number(value), number=True, exact=repr(value))
 
 
 def number(value: float) -> str:
@@ -52,6 +61,8 @@ def number(value: float) -> str:
 def _words(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(_words, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ THROUGHPUT = "images_per_second"
 def throughput(runs: Sequence[RunFiles]) -> Section:
     """Return images a second over the logged stretches, and the time that they add up to."""
     values = [_rates(run) for run in runs]
-    return Section(title="Throughput", blocks=(compared("", runs, values),) if any(values) else ())
+    return Section(title="Throughput", blocks=(compared("", runs, values, mark=False),) if any(values) else ())
 
 
 def progress(run: RunFiles) -> str:
@@ -30,10 +30,10 @@ def _rates(run: RunFiles) -> Mapping[str, Any]:
         return {}
     curve, batch = run.curves[THROUGHPUT], run.settings.get("batch_size")
     low, middle, high = np.quantile(curve.values, (0.05, 0.5, 0.95)).tolist()
-    found = {"images a second, median": middle, "5 % of the stretches are below": low, "5 % are above": high}
+    found = {"images a second, median": f"{middle:.0f}", "middle 90 % of the time": f"{low:.0f} to {high:.0f}"}
     if isinstance(batch, int) and (curve.values > 0).all():
         seconds = float((np.diff(curve.steps, prepend=0) * batch / curve.values).sum())
-        found["minutes in training steps"] = seconds / 60
+        found["minutes in training steps"] = f"{seconds / 60:.1f}"
     return found
 
 

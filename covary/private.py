@@ -1,4 +1,4 @@
-"""Texts of a run without the user's paths: what lies before the last name of an absolute path becomes ``…``."""
+"""Texts for others' eyes without the user's paths: what lies before the last name of an absolute path becomes ``…``."""
 
 import re
 from collections.abc import Sequence
