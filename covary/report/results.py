@@ -25,7 +25,7 @@ def results(runs: Sequence[RunFiles]) -> Section:
 
 
 def reference(name: str, metrics: Mapping[str, float]) -> float | None:
-    """Return what a guess reaches in a metric, where the result says: ``a.chance.b`` of ``a.b``, or ``baseline.a.b``."""
+    """Return what a guess reaches in a metric ``a.b``, where the result says: ``a.chance.b``, or ``baseline.a.b``."""
     group, dot, last = name.rpartition(".")
     plain = next((name.removeprefix(probe) for probe in PROBES if name.startswith(probe)), name)
     places = (f"{group}{dot}{CHANCE}.{last}", f"{BASELINE}.{plain}")
