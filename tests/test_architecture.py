@@ -45,6 +45,7 @@ PUBLIC = {
         "BASES BYOL ESSL METHODS SEN SIE STL AbstractConfig AbstractMethod AugSelf BarlowTwins Base CodeMover EquiMod "
         "LabelMover MoCo Mover Moves ReadsCodes SimCLR SimSiam VICReg load_method"
     ),
+    "covary.report": "report",
     "covary.reproduction": "Column Line Measurement Number PAPER Printed Report SCALES Scale TABLES Table reproduce",
     "covary.nets": "LinearHypernetwork LowRankHypernetwork Teacher build_encoder convert_batchnorm load_weights mlp",
 }

@@ -154,7 +154,7 @@ def test_evaluating_twice_differs_by_nothing_and_changes_no_weight(run: Path) ->
 def test_few_shot_is_measured_where_there_are_images_enough() -> None:
     options = Options(few_shot=FewShotOptions(ways=3, shots=(2,), queries=2, episodes=20))
     (found,) = evaluate(Colours(), data="colours", task="few-shot", image_size=8, device="cpu", options=options)
-    assert found.metrics == {"2-shot.accuracy": 1.0, "2-shot.ci95": 0.0}
+    assert found.metrics == {"2-shot.accuracy": 1.0, "2-shot.ci95": 0.0, "2-shot.chance.accuracy": 1 / 3}
     assert found.protocol.startswith("3-way episodes of 2 queries per class out of 12 test images, logistic")
     assert means([found, found]) == {"few-shot": {}}
 
