@@ -16,7 +16,7 @@ def run_folder(path: Path, *, text: str, data: str, source: str) -> Path:
     settings = {**config.to_json(start_run(recipe="demo")), "data": data, "encoder": text, text: {text: [text]}}
     environment = {"covary": text, "torch": "2.15", "device": "cpu", "device_name": text, "images": 64, text: text}
     folder.write_run(settings, environment)
-    lines = [{"step": step, "epoch": 0, "loss": 9.0 / step, text: 1.0} for step in (1, 2, 3)]
+    lines = [{"step": step, "epoch": 0, text: 9.0 / step} for step in (1, 2, 3)]
     folder.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     folder.encoder_file.touch()
     result = {"task": text, "protocol": text, "source": source, "data": data, "metrics": {text: 0.5, "top1": 0.25}}

@@ -51,6 +51,7 @@ def test_a_page_runs(
             *(f"runs/photos/{name}" for name in ("run.json", "metrics.jsonl", "encoder.safetensors")),
             *("runs/photos/method.safetensors", "runs/photos/results/linear-my-photos.json", "untrained.json"),
             "runs/simclr/encoder.safetensors",
+            "compared.html",
         },
         "docs/recipes.md": {"runs/mine/encoder.safetensors", "runs/demo/figures/first-batch.png"},
     }[page] <= left
