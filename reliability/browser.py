@@ -77,7 +77,8 @@ class Browser:
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
         )
-        driver.get_log("performance"), driver.get_log("browser")
+        for log in ("performance", "browser"):  # what came before is not the page's
+            driver.get_log(log)
         driver.get(page.as_uri())
         state = driver.execute_script(STATE)
         console = tuple(str(entry["message"]) for entry in driver.get_log("browser"))
