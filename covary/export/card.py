@@ -52,15 +52,14 @@ def model_card(trained: Trained, parts: Sequence[Part]) -> str:
             *_section("Training", _table(("", ""), _training(trained))),
             *_section("Measured", _measured(trained)),
             *_section("Files", _table(("file", "SHA-256"), [(part.file, f"`{part.sha256}`") for part in parts])),
-            *(
-                line
-                for part in parts
-                if part.lines
-                for line in (f"`{part.file}` without covary:", "", *_block(*part.lines))
-            ),
+            *[line for part in parts for line in _use(part)],
             *_section("Licence", ["These weights belong to who trained them: choose a licence, and name it above."]),
         ]
     )
+
+
+def _use(part: Part) -> list[str]:
+    return [f"`{part.file}` without covary:", "", *_block(*part.lines)] if part.lines else []
 
 
 def _preprocessing(trained: Trained) -> list[tuple[str, str]]:

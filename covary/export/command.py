@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import torch
+
 from covary.errors import InputError, did_you_mean
 from covary.export.graph import write_onnx
 from covary.export.hub import write_huggingface
@@ -53,4 +55,5 @@ def export(run: str | Path, *, format: str, out: str | Path) -> Exported:
         )
     path, chosen = Path(out).expanduser(), FORMATS[format]
     check_free(path, suffix=chosen.suffix)
-    return chosen.write(finished(Path(run).expanduser()), path)
+    with torch.random.fork_rng(devices=[]):  # networks start with random weights, which are replaced
+        return chosen.write(finished(Path(run).expanduser()), path)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 import torchvision
 from torch import nn
 
@@ -30,9 +29,8 @@ def from_torchvision(encoder: str, stem: str) -> Network:
     Raises InputError: torchvision has none.
     """
     check_exists(encoder, stem, format="torchvision")
-    with torch.random.fork_rng(devices=[]):
-        module = torchvision.models.get_model(encoder, weights=None)
-        module.fc = nn.Identity()
+    module = torchvision.models.get_model(encoder, weights=None)
+    module.fc = nn.Identity()
     lines = ("import torch, torchvision", f"model = torchvision.models.{encoder}()", "model.fc = torch.nn.Identity()")
     return _with_stem(module, lines, stem)
 
@@ -48,8 +46,7 @@ def from_timm(encoder: str, stem: str, *, format: str = "timm") -> Network:
     import timm
 
     name = encoder.removeprefix("timm:")
-    with torch.random.fork_rng(devices=[]):
-        module = timm.create_model(name, pretrained=False, num_classes=0)
+    module = timm.create_model(name, pretrained=False, num_classes=0)
     return _with_stem(module, ("import timm, torch", f'model = timm.create_model("{name}", num_classes=0)'), stem)
 
 

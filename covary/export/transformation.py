@@ -115,8 +115,7 @@ def _moved(method: STLMethod) -> str | None:
 def _difference(method: STLMethod, tensors: dict[str, Tensor]) -> float:
     """Return the largest difference of codes and moved features of random pairs, from those of the tensors."""
     widths, mover, read = _widths(method), method.mover(), method.reader()
-    with torch.random.fork_rng(devices=[]):
-        f_t = mlp(widths).eval()
+    f_t = mlp(widths).eval()
     f_t.load_state_dict({name[4:]: x for name, x in tensors.items() if name.startswith("f_T.")}, strict=True)
     found = []
     for pair in difference.probes(widths[0]):

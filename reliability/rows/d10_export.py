@@ -107,19 +107,19 @@ def exports(folder: Path, seed: int) -> Iterator[tuple[Path, Case, str]]:
 def given(run: Path, done: Exported) -> Path:
     """Write what an export is asked, and what covary itself makes of it."""
     source, draw = resolve(run), torch.Generator().manual_seed(0)
+    size = source.image_size
+    assert size
     if done.path.name.startswith("transformation"):
         method = source.method
         assert isinstance(method, STLMethod)
         mover = method.mover()
         assert isinstance(mover, CodeMover)
-        width = method.get_submodule("transformation_encoder").get_submodule("0").in_features // 2
+        width = method.get_submodule("encoder")(torch.zeros(2, 3, size, size)).shape[1]
         before, after = torch.randn(2, 9, width, generator=draw)
         code = mover.code(before, after)
         numbers = {"before": before, "after": after, "code": code, "moved": mover.move(code, before)}
     else:
-        images = {
-            f"images.{n}": torch.randn(n, 3, source.image_size, source.image_size, generator=draw) for n in (1, 5)
-        }
+        images = {f"images.{n}": torch.randn(n, 3, size, size, generator=draw) for n in (1, 5)}
         features = {name.replace("images", "features"): source.encoder.eval()(x) for name, x in images.items()}
         numbers = images | features
     file = run / "given.safetensors"
