@@ -22,6 +22,7 @@ from covary.export.trained import Trained
 from covary.methods import CodeMover
 from covary.methods.simclr import SimCLR
 from covary.methods.stl import STL, STLMethod
+from covary.nets.resnet import Stem
 from covary.training import Session
 from reliability import reader
 from reliability.row import Count, Figure, Row, replaced
@@ -39,7 +40,7 @@ class Case:
     """A run of one step, and the formats that its encoder has."""
 
     encoder: str
-    stem: str
+    stem: Stem
     size: int
     method: STL | SimCLR
     formats: tuple[str, ...]
