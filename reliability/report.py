@@ -16,7 +16,7 @@ from reliability.row import Tier
 
 FILE = Path("reports/reliability.json")
 README = Path("README.md")
-HEAD = {"ci": "every change", "release": "before a release"}
+HEAD: Mapping[str, str] = {"ci": "every change", "release": "release"}  # the tiers in the order shown
 BETWEEN = re.compile(r"(?<=<!-- reliability -->\n).*?(?=<!-- /reliability -->)", re.DOTALL)
 
 
@@ -58,31 +58,27 @@ def line(row: Mapping[str, Any]) -> str:
 
 def table(tiers: Mapping[str, Any]) -> str:
     """Return the README's table, in Markdown: a line for each promise."""
-    shown = [tier for tier in ("ci", "release") if tier in tiers]
-    rows = {row["id"]: row for tier in shown for row in tiers[tier]["rows"]}
+    shown = [tier for tier in HEAD if tier in tiers]
     found = {tier: {row["id"]: row for row in tiers[tier]["rows"]} for tier in shown}
-    lines = [
-        f"| | promise | {' | '.join(HEAD[tier] for tier in shown)} | mutants caught |",
-        f"|---|---|{'--:|' * len(shown)}--:|",
-    ]
-    for name in sorted(rows, key=lambda name: (name[0], int(name[1:]))):
-        held = [_held(found[tier].get(name)) for tier in shown]
-        mutants = rows[name]["mutants"]
-        lines.append(
-            f"| {name} | {rows[name]['promise']} | {' | '.join(held)} | {sum(mutants.values())}/{len(mutants)} |"
-        )
-    passports = [
-        f"{HEAD[tier]}: {p['date']}, commit {p['commit']}, torch {p['torch']}, {p['minutes']} minutes"
-        for tier in shown
-        for p in [tiers[tier]["passport"]]
-    ]
+    promises = {name: row["promise"] for tier in shown for name, row in found[tier].items()}
+    heads = [word for tier in shown for word in (HEAD[tier], "mutants")]
+    lines = [f"| | promise | {' | '.join(heads)} |", f"|---|---|{'--:|' * len(heads)}"]
+    for name in sorted(promises, key=lambda name: (name[0], int(name[1:]))):
+        cells = [cell for tier in shown for cell in _cells(found[tier].get(name))]
+        lines.append(f"| {name} | {promises[name]} | {' | '.join(cells)} |")
+    passports = [f"{HEAD[tier]}: {_origin(tiers[tier]['passport'])}" for tier in shown]
     return "\n".join(
-        [*lines, "", f"Held / trials. {'; '.join(passports)}; {tiers[shown[0]]['passport']['machine']}.", ""]
+        [*lines, "", f"Trials in which the promise held, of all; mutants caught. {'; '.join(passports)}.", ""]
     )
 
 
-def _held(row: Mapping[str, Any] | None) -> str:
+def _cells(row: Mapping[str, Any] | None) -> tuple[str, str]:
     if row is None:
-        return ""
-    text = f"{row['held']:,}/{row['trials']:,}"
-    return text if row["held"] == row["trials"] else f"**{text}**"
+        return "", ""
+    held = f"{row['held']:,}/{row['trials']:,}"
+    caught = f"{sum(row['mutants'].values())}/{len(row['mutants'])}"
+    return (held, caught) if row["met"] else (f"**{held}**", f"**{caught}**")
+
+
+def _origin(passport: Mapping[str, Any]) -> str:
+    return "{date}, commit {commit}, torch {torch}, {machine}, {minutes} minutes".format(**passport)
