@@ -50,12 +50,12 @@ CASES = (
     Case("timm:test_resnet", "imagenet", 48, CODES(), ("timm", "huggingface", "transformation")),
     Case("resnet18", "imagenet", 32, CODES(), ("torchvision", "timm", "huggingface", "transformation")),
     Case("resnet18", "cifar", 16, CODES(rank=3), ("torchvision", "timm", "transformation", "onnx")),
-    Case("resnet50", "imagenet", 32, BASE, ("torchvision",)),
     Case("resnet8", "imagenet", 32, CODES(), ("transformation", "onnx")),
     Case("resnet8", "cifar", 16, CODES(rank=2), ("transformation",)),
     Case("timm:test_vit", "imagenet", 160, CODES(), ("timm", "huggingface", "transformation", "onnx")),
     Case("timm:test_efficientnet", "imagenet", 64, BASE, ("timm", "huggingface")),
     Case("timm:test_convnext", "imagenet", 64, BASE, ("timm", "huggingface")),
+    Case("timm:test_byobnet", "imagenet", 64, BASE, ("timm",)),
     Case("timm:test_mambaout", "imagenet", 64, BASE, ("timm", "huggingface")),
 )
 EXPORTS = sum(len(case.formats) for case in CASES)
