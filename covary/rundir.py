@@ -78,6 +78,10 @@ class RunDir:
         """Return where the result of a task on a SPEC is kept: ``results/TASK-DATA.json``."""
         return self.path / "results" / f"{task}-{re.sub(r'[^A-Za-z0-9._=-]+', '_', data).strip('_.')}.json"
 
+    def result_files(self) -> list[Path]:
+        """Return the files of the evaluations, by name."""
+        return sorted((self.path / "results").glob("*.json"))
+
     def create(self) -> None:
         """Make the folder, or check that it can be written to.
 

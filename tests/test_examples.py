@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,14 @@ def test_lightning(tmp_path: Path) -> None:
     done = run("2_lightning.py", tmp_path)
     assert "max_epochs=2` reached" in done.stderr
     assert "2_lightning.py" not in done.stderr  # a warning about our lines
+
+
+def test_transfer_of_a_transformation(tmp_path: Path) -> None:
+    done = run("3_transfer_a_transformation.py", tmp_path)
+    moved, left, chance = map(float, re.findall(r"number (\d+\.\d)", done.stdout))
+    assert chance == 10.5
+    assert 1 <= moved <= 20
+    assert abs(left - chance) < 1e-3
 
 
 def test_table_of_the_demo() -> None:

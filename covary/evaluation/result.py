@@ -60,6 +60,18 @@ def check_writable(path: Path) -> None:
         raise InputError(f"The results file {path} cannot be written ({error.strerror}); give another out.") from error
 
 
+def read(path: Path) -> list[Result]:
+    """Return the results of a file that ``write`` wrote.
+
+    Raises InputError: it is something else, or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [Result(**fields) for fields in (content if isinstance(content, list) else [content])]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} holds no results ({error}); restore or remove it.") from error
+
+
 def write(path: Path, results: Sequence[Result]) -> None:
     """Write one result as an object, several as a list of objects, atomically."""
     objects = [result.to_json() for result in results]

@@ -58,7 +58,7 @@ def _timm_encoder(name: str, *, stem: Stem) -> tuple[nn.Module, int]:
     if name not in timm.list_models():
         raise InputError(f"timm has no model '{name}'.{did_you_mean(name, timm.list_models())}")
     network = timm.create_model(name, pretrained=False, num_classes=0)
-    return network, cast(int, network.num_features)
+    return network, cast(int, network.head_hidden_size)  # num_features is the width before a head's hidden layer
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:

@@ -67,10 +67,15 @@ def test_timm() -> None:
     assert encoder(torch.zeros(2, 3, 32, 32)).shape == (2, 512)
 
 
+def test_timm_with_a_hidden_layer_before_the_classifier() -> None:
+    encoder, features = build_encoder("timm:test_mambaout")
+    assert encoder.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, features)
+
+
 def test_timm_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(timm, "create_model", lambda *given, **options: asked.append((given, options)) or model)
-    model = SimpleNamespace(num_features=7)
+    model = SimpleNamespace(head_hidden_size=7)
     assert build_encoder("timm:resnet10t") == (model, 7)
     assert asked == [(("resnet10t",), {"pretrained": False, "num_classes": 0})]
 
