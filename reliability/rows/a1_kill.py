@@ -99,5 +99,5 @@ ROW = Row(
     trials={"ci": 200, "release": 1000},
     check=check,
     mutants={"saved in place": saved_in_place},
-    mutant_trials=30,
+    mutant_trials=15,
 )
