@@ -11,18 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import nn
 
 import covary.cli.pretrain
 import covary.run
-from covary.methods import BYOL, STL, AbstractConfig
-from covary.optim import OptimConfig
+from covary.methods import BYOL, STL, AbstractConfig, Base, SimCLR
 from covary.recipes import start_run
 from covary.run import Run
 from covary.tracking import TrackingConfig
@@ -31,18 +29,24 @@ from covary.version import commit
 
 STEPS, PER_EPOCH = 8, 4
 DATA = "shapes:n=32"
-TAUGHT = STL(base=BYOL(head_hidden=8, embedding=8, predictor_hidden=8), code=4, code_hidden=8)
-SESSION = Session(
-    device="cpu", checkpoint_steps=1, log_steps=2, knn_epochs=-1, tracking=TrackingConfig(progress=False)
-)
+SIZES = {"head_hidden": 8, "head_trans_hidden": 8, "embedding": 8, "predictor_hidden": 8, "code": 4, "code_hidden": 8}
+SESSION = Session(device="cpu", checkpoint_steps=1, log_steps=2, knn_epochs=-1, tracking=TrackingConfig(progress=False))
 COMMAND = (
     *("pretrain", "--data", DATA, "--image-size", "8", "--encoder", "resnet8", "--stem", "imagenet"),
     *("--epochs", "2", "--batch-size", "8", "--optim.lr", "0.05", "--compile", "off", "--device", "cpu"),
     *("--base", "byol", "--method.base.head-hidden", "8", "--method.base.embedding", "8"),
     *("--method.base.predictor-hidden", "8", "--method.code", "4", "--method.code-hidden", "8"),
+    *("--method.head-trans-hidden", "8"),
     *("--checkpoint-steps", "1", "--log-steps", "2", "--knn-epochs", "-1", "--tracking.no-progress"),
 )  # RUN and SESSION in the words of the command line
 FEATURES = 128
+
+
+def small(config: type[AbstractConfig], *, base: type[Base] = SimCLR) -> AbstractConfig:
+    """Return a method with small layers, on a base where it builds on one."""
+    names = {field.name for field in fields(config)}
+    sizes = {name: size for name, size in SIZES.items() if name in names}
+    return config(**sizes, base=small(base)) if "base" in names else config(**sizes)  # pyright: ignore
 
 
 def small_encoder(name: str, *, stem: str) -> tuple[nn.Module, int]:
@@ -50,6 +54,9 @@ def small_encoder(name: str, *, stem: str) -> tuple[nn.Module, int]:
     layers = [nn.Conv2d(3, FEATURES, 3, stride=2, bias=False), nn.BatchNorm2d(FEATURES), nn.ReLU()]
     layers += [nn.Conv2d(FEATURES, FEATURES, 3, stride=2, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers, nn.Dropout(0.1)), FEATURES
+
+
+TAUGHT = small(STL, base=BYOL)
 
 
 def tiny(method: AbstractConfig = TAUGHT, *, data: str = DATA, **changes: Any) -> Run:

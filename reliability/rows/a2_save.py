@@ -1,4 +1,4 @@
-"""A2: killed at any one operation on its files, before it or amid the bytes it writes, a run continues with its bits."""
+"""A2: killed at any one operation on its files, before it or amid its bytes, a run continues with the same bits."""
 
 import os
 import random

@@ -1,7 +1,7 @@
 """A3: whatever a resumed run would lack is missed by the comparison of bits, for each method.
 
-The promise is that of A1, killed at one step; the row's worth is in its mutants, each of which forgets one thing. MoCo is
-version 3, which has no queue: its teacher takes the place of one.
+The promise is that of A1, killed at one step; the row's worth is in its mutants, each of which forgets one thing. MoCo
+is version 3, which has no queue: its teacher takes the place of one.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,26 +20,18 @@ import torch
 from torch import Tensor, nn
 
 import covary.step
-import covary.training
 from covary.data import Batches
 from covary.keyed import derive
-from covary.methods import BASES, STL, AbstractConfig, Base
+from covary.methods import BASES, STL
+from covary.run import Run
 from covary.rundir import Checkpoint, RunDir
 from covary.state import restore_state
+from covary.training import train
 from covary.types import Batch
 from reliability import runs
 from reliability.row import Count, Figure, Mutant, Row, replaced
 
-SIZES = {"head_hidden": 8, "embedding": 8, "predictor_hidden": 8}
-
-
-def on(base: type[Base]) -> AbstractConfig:
-    """Return STL on a base, with small heads."""
-    sizes = {name: size for name, size in SIZES.items() if name in base.__dataclass_fields__}
-    return STL(base=base(**sizes), code=4, code_hidden=8)
-
-
-METHODS = {name: on(base) for name, base in BASES.items()}
+METHODS = {name: runs.small(STL, base=base) for name, base in BASES.items()}
 
 
 def check(trials: int, seed: int, folder: Path) -> Figure:
@@ -51,7 +43,7 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
         whole, part = folder / "whole", folder / "part"
         reference = runs.finish(whole, run)
         step = draw.randrange(runs.PER_EPOCH + 1, runs.STEPS)
-        code = runs.ended(runs.fork(lambda at=step, run=run: dying(at, lambda: runs.train(run, part, runs.SESSION))))
+        code = runs.ended(runs.fork(lambda at=step, run=run: train_until(at, run, folder / "part")))
         seen = runs.finish(part, run)
         count.add(f"stl on {name} at step {step}", held=seen == reference, fired=code == -signal.SIGKILL, seen=seen)
         shutil.rmtree(whole)
@@ -59,8 +51,8 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
     return count.figure(methods=min(trials, len(METHODS)))
 
 
-def dying(step: int, work: Callable[[], object]) -> None:
-    """Train, and die when a step (from 0) of this process is about to be taken."""
+def train_until(step: int, run: Run, folder: Path) -> None:
+    """Train, and die when a step (from 0) is about to be taken."""
     taken = itertools.count()
     real = covary.step.make_views
 
@@ -70,7 +62,7 @@ def dying(step: int, work: Callable[[], object]) -> None:
         return real(*arguments, **options)
 
     with patch("covary.step.make_views", make_views):
-        work()
+        train(run, folder, runs.SESSION)
 
 
 def forgets(part: str) -> Mutant:
