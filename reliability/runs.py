@@ -5,15 +5,19 @@ goes wrong with: BatchNorm, dropout, momentum, a teacher, a learning rate that f
 """
 
 import hashlib
+import itertools
 import json
 import os
+import pkgutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -149,3 +153,19 @@ def answer(work: Callable[[], object], log: Path) -> Any:
 def command(*arguments: str) -> int:
     """Run covary's command line with the tiny run and more arguments; return its exit code."""
     return covary.cli.main([*COMMAND, *arguments])
+
+
+@contextmanager
+def at_call(call: int, target: str, act: Callable[[], None]) -> Iterator[None]:
+    """Let something happen in children before a call (from 0) of a function, named by its dotted place."""
+    owner, name = target.rsplit(".", 1)
+    real: Callable[..., Any] = getattr(pkgutil.resolve_name(owner), name)
+    calls = itertools.count()
+
+    def function(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == call:
+            act()
+        return real(*arguments, **options)
+
+    with patch(target, function):
+        yield

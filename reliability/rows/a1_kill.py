@@ -95,7 +95,7 @@ def saved_in_place() -> Iterator[None]:
 
 ROW = Row(
     id="A1",
-    promise="Killed with SIGKILL at random moments, up to three times, a run ends with the same bits; no checkpoint lost",
+    promise="Killed at random moments, up to three times, a run ends with the same bits, and no checkpoint is lost",
     trials={"ci": 200, "release": 1000},
     check=check,
     mutants={"saved in place": saved_in_place},
