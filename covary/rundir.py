@@ -86,9 +86,8 @@ class RunDir:
         Where the block fails, folders that were made here and are still empty are removed again.
         Raises InputError: the path is a file, or cannot be written.
         """
-        missing: list[Path] = []
+        missing = [place for place in (self.path, *self.path.parents) if not os.path.exists(place)]
         try:
-            missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / f".probe-{os.getpid()}"
             probe.touch()
@@ -284,9 +283,9 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, the innermost first, up to the first that is not empty or not there."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
+    """Remove those of the folders, the innermost first, that are there and empty."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
             folder.rmdir()
 
 

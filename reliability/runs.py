@@ -63,12 +63,12 @@ def small_encoder(name: str, *, stem: str) -> tuple[nn.Module, int]:
 TAUGHT = small(STL, base=BYOL)
 
 
-def tiny(method: AbstractConfig = TAUGHT, *, data: str = DATA, **changes: Any) -> Run:
+def tiny(method: AbstractConfig = TAUGHT, *, data: str = DATA, batch_size: int = 8, **changes: Any) -> Run:
     """Return the tiny run with another method, or other images."""
     run = start_run(data=data, method=method, image_size=8)
     optim = replace(run.optim, lr=0.05)
     return replace(
-        run, encoder="resnet8", stem="imagenet", epochs=2, batch_size=8, compile="off", optim=optim, **changes
+        run, encoder="resnet8", stem="imagenet", epochs=2, batch_size=batch_size, compile="off", optim=optim, **changes
     )
 
 
@@ -141,10 +141,10 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(b"".join([newest.name.encode(), *(part.read_bytes() for part in parts)])).hexdigest()
 
 
-def answer(work: Callable[[], object], log: Path) -> Any:
+def answer(work: Callable[[], object], log: Path, *, within: float = 60) -> Any:
     """Return what ``work`` returns in a child, as JSON carries it; raise RuntimeError where it raised."""
     result = log.with_suffix(".json")
-    code = ended(fork(lambda: result.write_text(json.dumps(work())) and None, log=log))
+    code = ended(fork(lambda: result.write_text(json.dumps(work())) and None, log=log), within=within)
     if code:
         raise RuntimeError(f"exit code {code}: {log.read_text(errors='replace')[-600:]}")
     return json.loads(result.read_text())

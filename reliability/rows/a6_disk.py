@@ -129,7 +129,7 @@ def quota(reference: str, place: Path) -> Seen:
 def outcome(reference: str, place: Path, run: Path, code: int, log: str, *, fired: bool, kept: bool) -> Seen:
     """Return what is to be said of a run that had to stop: its line, its checkpoint, its end on a mended disk."""
     named = NAMED.search(log)
-    words = named is not None and named[1] == str(run) and named[2] == "2.7" and "Traceback" not in log
+    words = named is not None and named[1] == str(run) and named[2] in ("2.7", "0.6") and "Traceback" not in log
     seen = runs.finish(run)
     return fired, code == 1 and kept and words and seen == reference, f"code {code}, kept {kept}, {seen}, {log}"
 
