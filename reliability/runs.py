@@ -99,8 +99,8 @@ def fork(work: Callable[[], object], *, log: Path | None = None) -> int:
             os.dup2(file.fileno(), 2)
         result = work()
         code = result if isinstance(result, int) else 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -156,7 +156,7 @@ def command(*arguments: str) -> int:
 
 
 @contextmanager
-def at_call(call: int, target: str, act: Callable[[], None]) -> Iterator[None]:
+def at_call(call: int, target: str, act: Callable[[], object]) -> Iterator[None]:
     """Let something happen in children before a call (from 0) of a function, named by its dotted place."""
     owner, name = target.rsplit(".", 1)
     real: Callable[..., Any] = getattr(pkgutil.resolve_name(owner), name)

@@ -33,7 +33,7 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
             fired, seen, wanted = True, ended(place, 1), reference[1]
         elif kind == "moved":
             fired = stopped(place, 1, step)
-            moved = shutil.move(place, folder / "elsewhere" / str(trial))
+            moved = Path(shutil.move(place, folder / "elsewhere" / str(trial)))
             seen, wanted = ended(moved, 1), reference[1]
         else:
             before, after = (int(word) for word in kind.split(" to "))

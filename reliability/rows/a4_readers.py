@@ -71,11 +71,11 @@ def lived(folder: Path, run: Run, first: int, stops: Sequence[int]) -> Life:
     """Train with a combination and, after each stop, with the next one; the folder is removed."""
     trace = folder.with_suffix(".trace")
     trace.write_text("")
-    stopped = 0
+    stopped = code = 0
+    log = folder.with_suffix(".log")
     for part, stop in enumerate((*stops, None)):
         residence, readers = COMBINATIONS[(first + part) % len(COMBINATIONS)]
         session = replace(runs.SESSION, checkpoint_steps=0, residence=residence, readers=readers)
-        log = folder.with_suffix(f".{part}.log")
         code = runs.ended(runs.fork(lambda at=stop, how=session: train_traced(run, folder, how, trace, at), log=log))
         stopped += code in (-signal.SIGKILL, 128 + signal.SIGTERM)
     life = Life(
