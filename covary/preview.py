@@ -62,36 +62,36 @@ def preview(
     """
     run = run.resolved(device)
     folder = RunDir(out)
-    folder.create()
-    with torch.device("meta"):
-        method = run.build_method()
-    parameters = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
-    step, process = step_memory(run, method, device), process_memory()
-    resident = batch = 0
-    try:
-        store = load(
-            run.data,
-            split="train",
-            fit=Fit.train(run.augment.size),
-            root=root,
-            cache=cache,
-            max_bad=max_bad,
-            residence=residence,
-        )
-        batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence=residence)
-        images = PreviewedImages(
-            count=len(store),
-            steps_per_epoch=batches.steps_per_epoch,
-            memory=store.nbytes,
-            residence=batches.reason,
-            picture=_draw(run, batches, folder),
-        )
-        batch = store.nbytes * run.batch_size // len(store)
-        resident = store.nbytes if device.type == "cpu" or batches.residence == "resident" else 0
-    except MissingData as missing:
-        images = missing
-    memory = peak_memory(step, device, images=resident, batch=batch, process=process)
-    return Preview(parameters=parameters, memory=memory, images=images)
+    with folder.made():
+        with torch.device("meta"):
+            method = run.build_method()
+        parameters = {name: sum(p.numel() for p in child.parameters()) for name, child in method.named_children()}
+        step, process = step_memory(run, method, device), process_memory()
+        resident = batch = 0
+        try:
+            store = load(
+                run.data,
+                split="train",
+                fit=Fit.train(run.augment.size),
+                root=root,
+                cache=cache,
+                max_bad=max_bad,
+                residence=residence,
+            )
+            batches = Batches(store, batch_size=run.batch_size, seed=run.seed, device=device, residence=residence)
+            images = PreviewedImages(
+                count=len(store),
+                steps_per_epoch=batches.steps_per_epoch,
+                memory=store.nbytes,
+                residence=batches.reason,
+                picture=_draw(run, batches, folder),
+            )
+            batch = store.nbytes * run.batch_size // len(store)
+            resident = store.nbytes if device.type == "cpu" or batches.residence == "resident" else 0
+        except MissingData as missing:
+            images = missing
+        memory = peak_memory(step, device, images=resident, batch=batch, process=process)
+        return Preview(parameters=parameters, memory=memory, images=images)
 
 
 def configuration(run: Run) -> str:

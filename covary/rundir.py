@@ -22,12 +22,13 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from covary.disk import free_bytes, megabytes, writing
 from covary.errors import InputError
 
 SCHEMA = 1
@@ -82,45 +83,84 @@ class RunDir:
         """Return the files of the evaluations, by name."""
         return sorted((self.path / "results").glob("*.json"))
 
-    def create(self) -> None:
-        """Make the folder, or check that it can be written to.
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the folder, or check that it can be written to, for a block of work.
 
+        Where the block fails, folders that were made here and are still empty are removed again.
         Raises InputError: the path is a file, or cannot be written.
         """
+        missing = [place for place in (self.path, *self.path.parents) if not os.path.exists(place)]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / f".probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
-        except (FileExistsError, NotADirectoryError) as error:
-            raise InputError(
-                f"The run folder {self.path} cannot be made: a file is in its place; give another --out."
-            ) from error
         except OSError as error:
-            raise InputError(
-                f"The run folder {self.path} cannot be written ({error.strerror}); give another --out."
-            ) from error
+            _remove_empty(missing)
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                reason = f"The run folder {self.path} cannot be made: a file is in its place"
+            else:
+                reason = f"The run folder {self.path} cannot be written ({error.strerror})"
+            raise InputError(f"{reason}; give another --out.") from error
+        try:
+            yield
+        except BaseException:
+            _remove_empty(missing)
+            raise
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; the lock dies with the process, however it dies.
 
+        Where no run has begun at the end, the lock file is removed.
         Raises InputError: another process trains here.
         """
-        with open(self.path / ".lock", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                raise InputError(
-                    f"Another run is writing to {self.path} ({file.read().strip() or 'process unknown'}); "
-                    "wait for it or give another --out."
-                ) from error
+        with self._locked() as file:
             file.seek(0)
             file.truncate()
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                if not self.run_file.exists():
+                    Path(file.name).unlink()
+
+    def _locked(self) -> TextIO:
+        """Return the lock file, open and held."""
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                file = open(self.path / ".lock", "a+")  # noqa: SIM115 - returned open
+            except FileNotFoundError:  # a refused start has just removed the folder that it had made
+                continue
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                owner = file.read().strip() or "process unknown"
+                file.close()
+                raise InputError(
+                    f"Another run is writing to {self.path} ({owner}); wait for it or give another --out."
+                ) from error
+            if os.fstat(file.fileno()).st_nlink:
+                return file
+            file.close()  # a refused start removed it in between: whoever comes next makes another
+
+    def check_room(self, checkpoint: int) -> None:
+        """Refuse a disk that is too small for the checkpoints that lie here at a time: ``KEEP`` and one being written.
+
+        checkpoint: bytes of one. Those that are here already count as room.
+        Raises InputError.
+        """
+        here = sum(file.stat().st_size for file in self.path.glob("checkpoints/*/*"))
+        needed, free = (KEEP + 1) * checkpoint, free_bytes(self.path) + here
+        if free < needed:
+            raise InputError(
+                f"The disk of {self.path} is too small: {KEEP + 1} checkpoints of {megabytes(checkpoint)} need "
+                f"{megabytes(needed)}, {megabytes(free)} are free for them; make room, or give another --out."
+            )
 
     def read_run(self) -> dict[str, Any] | None:
         """Return the content of ``run.json``, or None where the folder holds no run.
@@ -142,21 +182,21 @@ class RunDir:
         return content
 
     def write_run(self, run: dict[str, Any], environment: dict[str, Any]) -> None:
-        """Write ``run.json``."""
-        content = {"schema": SCHEMA, "run": run, "environment": environment}
-        write_atomic(self.run_file, json.dumps(content, indent=2) + "\n")
+        """Write ``run.json``. Raises TrainingError: the disk is full or fails."""
+        content = json.dumps({"schema": SCHEMA, "run": run, "environment": environment}, indent=2) + "\n"
+        with writing(self.run_file.name, self.path, needed=len(content)):
+            write_atomic(self.run_file, content)
 
-    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> list[str]:
         """Commit a checkpoint: all of it or nothing, whenever the process is killed or the disk is full.
 
         Files are written into a hidden sibling folder and synced, the folder is renamed, then older checkpoints are
-        removed; ``KEEP`` remain.
+        removed, ``KEEP`` remain; so are later ones, which are damaged, for the run came to this step once more.
+        Returns a line for each that could not be removed.
+        Raises TrainingError: the disk is full or fails; checkpoints are what they were.
         """
         folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        staging = folder / f".staging-{step}"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
+        staging, final = folder / f".staging-{step}", folder / f"step-{step}"
         state = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
         manifest = {
             "schema": SCHEMA,
@@ -165,16 +205,35 @@ class RunDir:
             "meta": meta,
         }
         manifest["sha256"] = _digest(manifest)
-        _write_synced(staging / "state.safetensors", state)
-        _write_synced(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
-        sync_folder(staging)
-        final = folder / f"step-{step}"
-        if final.exists():  # a damaged one that this run has just recomputed
-            shutil.rmtree(final)
-        staging.rename(final)
-        sync_folder(folder)
-        for old in self._steps()[:-KEEP]:
-            shutil.rmtree(folder / f"step-{old}")
+        with writing(f"The checkpoint of step {step}", self.path, needed=len(state)):
+            folder.mkdir(exist_ok=True)
+            shutil.rmtree(staging, ignore_errors=True)
+            try:
+                staging.mkdir()
+                _write_synced(staging / "state.safetensors", state)
+                _write_synced(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
+                sync_folder(staging)
+                if final.exists():  # a damaged one that this run has just recomputed
+                    shutil.rmtree(final)
+                staging.rename(final)
+            except OSError:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            sync_folder(folder)
+        return self._remove_around(step)
+
+    def _remove_around(self, step: int) -> list[str]:
+        """Remove checkpoints that the one of a step, which is whole, makes useless; return a line for each failure."""
+        steps = self._steps()
+        kept = [one for one in steps if one <= step][-KEEP:]
+        lines = []
+        for one in sorted(set(steps) - set(kept)):
+            place = self.path / "checkpoints" / f"step-{one}"
+            try:
+                shutil.rmtree(place)
+            except OSError as error:
+                lines.append(f"{place} is of no use any more and cannot be removed ({error.strerror or error})")
+        return lines
 
     def newest_checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the newest checkpoint that its manifest confirms, and a line for each damaged one passed over."""
@@ -193,7 +252,10 @@ class RunDir:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
     def truncate_metrics(self, step: int) -> None:
-        """Drop logged lines after ``step``, and a line that a kill tore."""
+        """Drop logged lines after ``step``, and a line that a kill tore.
+
+        Raises TrainingError: the disk is full or fails.
+        """
         if not self.metrics_file.exists():
             return
         kept = []
@@ -203,7 +265,9 @@ class RunDir:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 break
-        write_atomic(self.metrics_file, "".join(kept))
+        content = "".join(kept)
+        with writing(self.metrics_file.name, self.path, needed=len(content)):
+            write_atomic(self.metrics_file, content)
 
     def _steps(self) -> list[int]:
         names = [p.name for p in self.path.glob("checkpoints/step-*")]
@@ -222,6 +286,13 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     sync_folder(path.parent)
 
 
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove those of the folders, the innermost first, that are there and empty."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def sync_folder(path: Path) -> None:
     """Wait until the names in a folder, or the bytes of a file, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -232,8 +303,10 @@ def sync_folder(path: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a state dict as safetensors, atomically."""
-    write_atomic(path, safetensors.torch.save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}))
+    """Write a state dict as safetensors, atomically. Raises TrainingError: the disk is full or fails."""
+    content = safetensors.torch.save({k: t.detach().cpu().contiguous() for k, t in tensors.items()})
+    with writing(path.name, path.parent, needed=len(content)):
+        write_atomic(path, content)
 
 
 def _read_checkpoint(folder: Path, step: int) -> Checkpoint:

@@ -27,6 +27,13 @@ def build(run: Run, device: torch.device) -> tuple[AbstractMethod, torch.optim.O
     return method, build_optimizer(run.optim, method)
 
 
+def checkpoint_bytes(run: Run, method: AbstractMethod) -> int:
+    """Return the bytes of a checkpoint: all tensors of the method, and what the optimiser keeps of each weight."""
+    averages = 2 if run.optim.name == "adamw" else int(run.optim.momentum > 0)
+    trained = sum(p.nbytes for p in method.parameters() if p.requires_grad)
+    return sum(tensor.nbytes for tensor in method.state_dict().values()) + averages * trained
+
+
 class Step:
     """Takes the steps of a run, one a call, without waiting for the device.
 

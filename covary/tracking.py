@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from covary import dist
+from covary.disk import writing
 from covary.errors import InputError
 from covary.rundir import write_atomic
 
@@ -117,7 +118,8 @@ class Tracker:
         """Stop the bar and close every sink."""
         self._bar.stop()
         if self._file:
-            self._file.close()
+            with contextlib.suppress(OSError):  # each line was flushed, and its failure told
+                self._file.close()
         for close in self._closers:
             close()
 
@@ -144,8 +146,10 @@ class Tracker:
         if images:
             values = {**values, "images_per_second": images / (now - self._clock)}
             self._clock = now
-        self._file.write(json.dumps({"step": step, "epoch": epoch, **values}) + "\n")
-        self._file.flush()
+        line = json.dumps({"step": step, "epoch": epoch, **values}) + "\n"
+        with writing(f"The line of step {step}", Path(self._file.name), needed=len(line)):
+            self._file.write(line)
+            self._file.flush()
         for sink in self._sinks:
             sink(step, values)
         text = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "lr")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import nn
 
 from covary import config, dist
 from covary.augment import Recipe, make_views
@@ -24,7 +23,7 @@ from covary.recipes import start_run
 from covary.run import Compile, Precision, Preset, Run, Stem, environment
 from covary.rundir import RunDir, write_tensors
 from covary.state import restore_state, state_tensors
-from covary.step import Step, build
+from covary.step import Step, build, checkpoint_bytes
 from covary.stop import Interrupted, Stop, stop_signals
 from covary.tracking import Meter, Tracker, TrackingConfig
 
@@ -136,7 +135,7 @@ def train(run: Run, out: Path, session: Session = Session()) -> Path:
 
         def claim() -> None:
             if dist.is_main():
-                folder.create()
+                held.enter_context(folder.made())
                 held.enter_context(folder.lock())
 
         dist.main_first(claim)
@@ -148,6 +147,12 @@ def train(run: Run, out: Path, session: Session = Session()) -> Path:
 def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> None:
     saved = check_same_run(run, folder)
     method, optimizer = build(run, device)
+
+    def look() -> None:
+        if dist.is_main():
+            folder.check_room(checkpoint_bytes(run, method))
+
+    dist.main_first(look)
     store = dist.main_first(
         lambda: load(
             run.data,
@@ -292,20 +297,11 @@ def _loop(
             if save_now:
                 if dist.is_main():
                     with tracker.pause():
-                        _save(folder, step, epoch, method, optimizer)
+                        for line in folder.save_checkpoint(step, state_tensors(method, optimizer), {"epoch": epoch}):
+                            tracker.warn_once(line, about=line)
                 saved_at = time.monotonic()
             if stop_now:
                 raise Interrupted(stop.signum or signal.SIGTERM, step)
-
-
-def _save(folder: RunDir, step: int, epoch: int, method: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    try:
-        folder.save_checkpoint(step, state_tensors(method, optimizer), {"epoch": epoch})
-    except OSError as error:
-        raise TrainingError(
-            f"The checkpoint of step {step} cannot be written to {folder.path} ({error.strerror}). "
-            "The one before it is whole: make room, then run the same command to continue."
-        ) from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from covary import rundir
-from covary.errors import InputError
+from covary.errors import InputError, TrainingError
 from covary.rundir import RunDir, write_atomic
 
 
@@ -80,13 +81,69 @@ def test_failed_save_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(rundir, "_write_synced", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(TrainingError) as caught:
         folder.save_checkpoint(2, tensors(2), {})
+    words = rf"The checkpoint of step 2 cannot be written to {tmp_path} \(No space left on device\): "
+    assert re.fullmatch(words + r"0\.0 MB needed, [\d.,]+ MB free\. Make room, then run the same .*", str(caught.value))
     checkpoint, damaged = folder.newest_checkpoint()
     assert checkpoint is not None
     assert (checkpoint.step, damaged) == (1, [])
-    folder.clear_staging()
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-1"]
+
+
+def test_a_checkpoint_outlives_damaged_ones_of_later_steps(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path)
+    for step in (90, 100):
+        folder.save_checkpoint(step, tensors(step), {})
+        (tmp_path / "checkpoints" / f"step-{step}" / "state.safetensors").write_bytes(b"torn")
+    assert folder.newest_checkpoint()[0] is None
+    folder.save_checkpoint(10, tensors(10), {})  # the run began anew
+    checkpoint, damaged = folder.newest_checkpoint()
+    assert checkpoint is not None
+    assert (checkpoint.step, damaged) == (10, [])
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunDir(tmp_path)
+    for step in (1, 2):
+        assert folder.save_checkpoint(step, tensors(step), {}) == []
+
+    def fail(path: Path, **options: object) -> None:
+        if path.name == "step-1":
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(rundir.shutil, "rmtree", fail)
+    (line,) = folder.save_checkpoint(3, tensors(3), {})
+    assert line.endswith("step-1 is of no use any more and cannot be removed (Input/output error)")
+    checkpoint, _ = folder.newest_checkpoint()
+    assert checkpoint is not None
+    assert checkpoint.step == 3
+
+
+def test_a_disk_too_small_for_the_checkpoints_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunDir(tmp_path)
+    monkeypatch.setattr(rundir, "free_bytes", lambda path: 5_000_000)
+    folder.check_room(1_600_000)
+    with pytest.raises(InputError) as caught:
+        folder.check_room(2_000_000)
+    assert str(caught.value) == (
+        f"The disk of {tmp_path} is too small: 3 checkpoints of 2.0 MB need 6.0 MB, 5.0 MB are free for them; "
+        "make room, or give another --out."
+    )
+    (tmp_path / "checkpoints" / "step-1").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "step-1" / "state.safetensors").write_bytes(bytes(1_000_000))
+    folder.check_room(2_000_000)  # what is there already needs no room
+
+
+def test_a_block_that_fails_takes_back_the_folders_it_made(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyError), RunDir(tmp_path / "mine" / "a" / "b").made():
+        raise KeyError
+    assert list((tmp_path / "mine").iterdir()) == []
+    (tmp_path / "mine" / "a").mkdir()
+    with pytest.raises(KeyError), RunDir(tmp_path / "mine" / "a" / "b").made():
+        raise KeyError
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["a"]
 
 
 def test_write_atomic_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +178,13 @@ def test_second_process_is_refused_and_a_dead_owner_is_not(tmp_path: Path) -> No
         owner.kill()
         owner.wait()
         owner.stdout.close()
-    with RunDir(tmp_path).lock():
+    folder = RunDir(tmp_path)
+    with folder.lock():
         assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} ")
+    assert not (tmp_path / ".lock").exists()  # no run began
+    with folder.lock():
+        folder.write_run({}, {})
+    assert (tmp_path / ".lock").exists()
 
 
 def test_metrics_are_cut_at_the_checkpoint_and_at_a_torn_line(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 
 import covary
 import covary.cli.pretrain
+from covary import rundir
 from covary.cli import complain, main
 from covary.rundir import RunDir
 from covary.training import TrainingError
@@ -195,11 +196,13 @@ def test_a_run_that_cannot_go_on_ends_with_1(
 def test_a_full_disk_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(self: RunDir, *arguments: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "state.safetensors":
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunDir, "save_checkpoint", full)
+        patch.setattr(rundir, "_write_synced", full)
         assert main(pretrain(tmp_path, "--epochs", "1", "--tracking.no-progress")) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("covary: The checkpoint of step 2 cannot be written")

@@ -143,7 +143,7 @@ def _claimed(folder: RunDir, training: dict[str, Any]) -> Iterator[None]:
         def claim() -> None:
             if not dist.is_main():
                 return
-            folder.create()
+            held.enter_context(folder.made())
             held.enter_context(folder.lock())
             saved = folder.read_run()
             if saved and (changed := config.differences(saved["run"], training)):

@@ -90,20 +90,11 @@ def train(
             stop_now = dist.any_rank(stop.signum is not None)
             if dist.any_rank(time.monotonic() - saved_at > CHECKPOINT_MINUTES * 60) or last or stop_now:
                 if dist.is_main():
-                    _save(folder, step, model, optimizer)
+                    for line in folder.save_checkpoint(step, state_tensors(model, optimizer), {}):
+                        tracker.warn_once(line, about=line)
                 saved_at = time.monotonic()
             if stop_now and not last:
                 raise Interrupted(stop.signum or signal.SIGTERM, step)
-
-
-def _save(folder: RunDir, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    try:
-        folder.save_checkpoint(step, state_tensors(model, optimizer), {})
-    except OSError as error:
-        raise TrainingError(
-            f"The detector's checkpoint of iteration {step} cannot be written to {folder.path} ({error.strerror}). "
-            "An earlier one stays whole: make room, then run the same command to continue."
-        ) from error
 
 
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:

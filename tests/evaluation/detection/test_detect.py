@@ -17,7 +17,7 @@ from ranks import run_ranks
 from torch import nn
 from torch.nn.functional import pad
 
-from covary import dist
+from covary import dist, rundir
 from covary.cli import main
 from covary.errors import InputError, TrainingError
 from covary.evaluation import Options, evaluate
@@ -142,18 +142,19 @@ def test_a_loss_that_explodes_is_named(drawn: Path, tmp_path: Path) -> None:
 def test_a_full_disk_is_a_line_and_the_exit_code_of_a_training(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "state.safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        path.write_bytes(content)
 
-    monkeypatch.setattr(RunDir, "save_checkpoint", full)
+    monkeypatch.setattr(rundir, "_write_synced", full)
     command = ["evaluate", "untrained:resnet8", "--data", str(drawn), "--cache", str(tmp_path), "--device", "cpu"]
     command += ["--detection.iterations", "1", "--detection.batch-size", "1", "--detection.sizes", "64"]
     assert main(command) == 1
     complaint = capsys.readouterr().err.splitlines()[-1]
-    assert complaint.startswith("covary: The detector's checkpoint of iteration 1 cannot be written to ")
-    assert complaint.endswith(
-        "(No space left on device). An earlier one stays whole: make room, then run the same command to continue."
-    )
+    assert complaint.startswith("covary: The checkpoint of step 1 cannot be written to ")
+    assert " (No space left on device): " in complaint
+    assert complaint.endswith(" MB free. Make room, then run the same command to continue.")
 
 
 def test_a_size_of_images_is_refused(drawn: Path) -> None:
