@@ -127,7 +127,7 @@ class RunDir:
             content = json.loads(self.run_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.run_file} cannot be read ({error}); restore it or give another --out.") from error
         schema = content.get("schema") if isinstance(content, dict) else None
         if schema != SCHEMA:
@@ -179,7 +179,7 @@ class RunDir:
             folder = self.path / "checkpoints" / f"step-{step}"
             try:
                 return _read_checkpoint(folder, step), damaged
-            except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
                 damaged.append(f"{folder} is damaged ({error}); trying the one before it.")
         return None, damaged
 
@@ -193,11 +193,11 @@ class RunDir:
         if not self.metrics_file.exists():
             return
         kept = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 break
         write_atomic(self.metrics_file, "".join(kept))
 

@@ -144,7 +144,7 @@ def test_nothing_readable(tmp_path: Path, cache: Path) -> None:
     assert not list((cache / "stores").glob("*.building"))
 
 
-@pytest.mark.parametrize("file", ["pixels.bin", "sizes.npy", "labels.npy", "digests.npy", "spans.npy", "meta.json"])
+@pytest.mark.parametrize("file", ["pixels.bin", "sizes.npy", "labels.npy", "digests.npy", "spans.npy", "meta.json", "index.blake2b"])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_store_that_is_not_whole_is_built_anew(images: Path, cache: Path, file: str, damage: str) -> None:
     expected = load(str(images), split="train", fit=FIT, cache=cache).images(range(5))[0]
@@ -241,6 +241,7 @@ def test_the_index_is_plain_json_and_arrays_without_pickles(images: Path, cache:
     assert json.loads((folder / "meta.json").read_text())["classes"] == ["a", "b"]
     assert sorted(path.name for path in folder.iterdir()) == [
         "digests.npy",
+        "index.blake2b",
         "labels.npy",
         "meta.json",
         "pixels.bin",
