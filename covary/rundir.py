@@ -233,7 +233,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
-    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     if manifest.pop("sha256") != _digest(manifest):
         raise ValueError("manifest.json differs from its own SHA-256")
     state = (folder / "state.safetensors").read_bytes()

@@ -3,19 +3,17 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from covary import config, data, rundir
-from covary.augment import Recipe
 from covary.data import Fit, index
 from covary.evaluation.detection import voc
 from covary.evaluation.source import resolve
-from covary.methods import SimCLR
 from covary.reproduction.measuring import read_result
-from covary.run import Run
+from covary.run import default_run
 from covary.rundir import RunDir
 from reliability.hostile import members, png
 
@@ -40,8 +38,7 @@ class Reader:
 
 def make(place: Path) -> None:
     """Fill an empty folder with one whole thing of every kind: a run, stores, images, annotations."""
-    recipe = Recipe(size=SIZE)
-    run = Run(data="shapes:n=16", method=SimCLR(), augment=SimCLR().fit(recipe), encoder="resnet8", stem="cifar")
+    run = replace(default_run("shapes:n=16", image_size=SIZE), encoder="resnet8", stem="cifar")
     folder = RunDir(place / "run")
     folder.create()
     folder.write_run(config.to_json(run), {"threads": 1})
@@ -60,7 +57,7 @@ def make(place: Path) -> None:
     for split in ("trainval", "test"):
         (place / "VOC" / "ImageSets" / "Main" / f"{split}.txt").write_text("0\n")
     (place / "VOC" / "Annotations" / "0.xml").write_text("<annotation></annotation>")
-    _load(place, "images", cache="store")
+    _load(place, str(place / "images"), cache="store")
 
 
 def _load(place: Path, spec: str, *, cache: str = "cache") -> object:

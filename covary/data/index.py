@@ -81,8 +81,10 @@ def _read_index(folder: Path, *, length: int) -> dict[str, Any]:
     contents = [(folder / file).read_bytes() for file in FILES]
     if (folder / DIGEST).read_text() != _digest(contents):
         raise ValueError(f"the index differs from {DIGEST}")
-    meta = json.loads(contents[0])
-    labels, sizes, digests, spans = (np.load(io.BytesIO(content), allow_pickle=False) for content in contents[1:])
+    meta = json.loads(contents[0].decode())
+    labels, sizes, digests, spans = (
+        np.lib.format.read_array(io.BytesIO(content), allow_pickle=False) for content in contents[1:]
+    )
     count = len(meta["names"])
     expected = [(np.int64, (count,)), (np.int64, (count, 2)), (np.uint8, (count, 16)), (np.int64, (count, 2))]
     if [(array.dtype, array.shape) for array in (labels, sizes, digests, spans)] != expected or not count:

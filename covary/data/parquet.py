@@ -93,7 +93,7 @@ def _layout(spec: str, schema: Any) -> Layout:
 def _features(metadata: bytes) -> dict[str, Any]:
     """Return the feature types that Hugging Face writes into the schema; none where it holds something else."""
     try:
-        features = json.loads(metadata)["info"]["features"]
+        features = json.loads(metadata.decode())["info"]["features"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return features if isinstance(features, dict) else {}

@@ -133,7 +133,7 @@ def _parsed(text: str) -> RawLabel:
 
 def _json_label(shard: Path, name: str, data: bytes) -> RawLabel:
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode())
     except RecursionError as error:
         raise ValueError(f"{name} is nested too deeply") from error
     found = next((value[key] for key in JSON_KEYS if key in value), None) if isinstance(value, dict) else value
@@ -149,4 +149,5 @@ def _reading(shard: Path) -> Iterator[None]:
     except InputError:
         raise
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise InputError(f"the tar shard {shard} cannot be read ({error}); copy it again.") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"the tar shard {shard} cannot be read ({reason}); copy it again.") from error

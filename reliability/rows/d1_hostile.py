@@ -1,6 +1,6 @@
 """D1: a stranger's file runs nothing and writes nothing, whatever reads it.
 
-Beside the canary, an audit hook counts what the reader did: processes, shells, code compiled or run, names looked up by a
+Beside the canary, an audit hook counts what the reader did: processes, shells, code run, names looked up by a
 pickle, modules imported, connections.
 """
 
@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,9 @@ from reliability.row import Count, Figure, Row, replaced
 
 WATCHED = (
     *("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn"),
-    *("exec", "compile", "import", "pickle.find_class", "ctypes.dlopen", "socket.connect", "socket.getaddrinfo"),
+    *("exec", "import", "pickle.find_class", "ctypes.dlopen", "socket.connect", "socket.getaddrinfo"),
 )
+KIN = (("object array", "store, arrays"), ("eval in .pt", "weights .pt"))  # come first
 TRIALS = len(PAYLOADS) * len(READERS)
 seen: list[str] = []
 watching = False
@@ -39,9 +41,10 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
     readers.make(place)
     pairs = [(payload, reader) for payload in PAYLOADS for reader in READERS]
     random.Random(seed).shuffle(pairs)
+    pairs.sort(key=lambda pair: pair not in KIN)
     made = {name: payload.make(canary) for name, payload in PAYLOADS.items()}
     for reader in READERS.values():  # what is imported on first use is imported now
-        for content in (png(), made["os.mkdir in .pt"], b"{}"):
+        for content in (png(), b"{}", *(made[name] for name in ("os.mkdir in .pt", "parquet type", "tar with absolute path"))):
             attempt(reader, place, content, canary)
     for name, where in pairs[:trials]:
         outcome = attempt(READERS[where], place, made[name], canary)
@@ -106,17 +109,18 @@ def hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(hook)
-numpy_load = np.load
+read_array = np.lib.format.read_array
 
 
 def load_everything(path: Path) -> object:
     """Read weights as most programs did until torch 2.6."""
-    return torch.load(path, map_location="cpu", weights_only=False)
+    with warnings.catch_warnings(action="ignore"):
+        return torch.load(path, map_location="cpu", weights_only=False)
 
 
 def load_objects(file: Any, **_: object) -> object:
     """Read an array with whatever objects it holds."""
-    return numpy_load(file, allow_pickle=True)
+    return read_array(file, allow_pickle=True)
 
 
 ROW = Row(
@@ -126,7 +130,7 @@ ROW = Row(
     check=check,
     mutants={
         "weights_only=False": replaced("covary.evaluation.pickled.load", load_everything),
-        "allow_pickle=True": replaced("covary.data.index.np.load", load_objects),
+        "allow_pickle=True": replaced("covary.data.index.np.lib.format.read_array", load_objects),
     },
-    mutant_trials=TRIALS,
+    mutant_trials=50,
 )
