@@ -11,6 +11,7 @@ import torch
 from covary import config, data, rundir
 from covary.data import Fit, index
 from covary.evaluation.detection import voc
+from covary.evaluation import Result, result
 from covary.evaluation.source import resolve
 from covary.reproduction.measuring import read_result
 from covary.run import default_run
@@ -53,6 +54,9 @@ def make(place: Path) -> None:
         (place / name).write_bytes(png())
     for name in ("parquet", "shards", "weights", "results", "VOC/Annotations", "VOC/ImageSets/Main"):
         (place / name).mkdir(parents=True)
+    rundir.write_tensors(place / "weights" / "file.safetensors", method.encoder.state_dict())
+    measured = {"task": "knn", "protocol": "k 5", "source": "run", "data": "shapes", "metrics": {"top1": 0.5}}
+    result.write(place / "results" / "knn.json", [Result(**measured, seconds=1.0, covary="0", commit=None)])
     (place / "VOC" / "classes.txt").write_text("cat\n")
     for split in ("trainval", "test"):
         (place / "VOC" / "ImageSets" / "Main" / f"{split}.txt").write_text("0\n")
@@ -89,7 +93,8 @@ def _read_store(place: Path) -> object:
 
 
 def _weights(ending: str) -> Reader:
-    return Reader(f"weights/file{ending}", lambda place: resolve(place / f"weights/file{ending}", encoder="resnet8"))
+    name = f"weights/file{ending}"
+    return Reader(name, lambda place: resolve(place / name, encoder="resnet8", stem="cifar"))
 
 
 def _resume(place: Path) -> object:
@@ -109,7 +114,10 @@ READERS: Mapping[str, Reader] = {
     "method of a run": Reader("run/method.safetensors", _method),
     **{f"weights {ending}": _weights(ending) for ending in (".pt", ".pth", ".ckpt", ".bin", ".safetensors")},
     "store, meta": Reader("store/stores/{store}/meta.json", _read_store, seal=_seal_store),
-    "store, arrays": Reader("store/stores/{store}/spans.npy", _read_store, seal=_seal_store),
+    **{
+        f"store, {name}": Reader(f"store/stores/{{store}}/{name}.npy", _read_store, seal=_seal_store)
+        for name in ("spans", "sizes", "labels", "digests")
+    },
     "image folder": Reader("images/a/0.png", lambda place: _load(place, str(place / "images"))),
     "parquet": Reader("parquet/train.parquet", lambda place: _load(place, str(place / "parquet"))),
     "tar shard": Reader("shards/train.tar", lambda place: _load(place, f"wds:{place}/shards/train.tar")),
@@ -128,9 +136,14 @@ READERS: Mapping[str, Reader] = {
 }
 
 
+def place_of(reader: Reader, place: Path) -> Path:
+    """Return the file that a reader reads."""
+    return place / reader.file.replace("{store}", _store(place).name)
+
+
 def put(reader: Reader, place: Path, content: bytes) -> tuple[Path, bytes | None]:
     """Put a stranger's bytes where a reader looks; return the file, and what it held."""
-    file = place / reader.file.replace("{store}", _store(place).name)
+    file = place_of(reader, place)
     before = file.read_bytes() if file.exists() else None
     file.write_bytes(reader.pack(content))
     reader.seal(place)

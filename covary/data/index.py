@@ -63,8 +63,8 @@ def read_store(folder: Path, form: Form, *, name: str, split: Split, fit: Fit) -
     """Open the store in a folder; None where there is none, where it is not whole, or not what would be built now."""
     images = folder / IMAGES[form]
     try:
-        index = _read_index(folder, length=images.stat().st_size)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        index = _read_index(folder, form, length=images.stat().st_size)
+    except Exception:  # damaged bytes break the parsers in ways that they do not name; the store is built anew
         return None
     decoder = index.pop("decoder")
     known = {**index, "name": name, "split": split}
@@ -76,7 +76,7 @@ def read_store(folder: Path, form: Form, *, name: str, split: Split, fit: Fit) -
     return EncodedStore(**known, fit=fit, file=Packed(images))
 
 
-def _read_index(folder: Path, *, length: int) -> dict[str, Any]:
+def _read_index(folder: Path, form: Form, *, length: int) -> dict[str, Any]:
     """Return the fields of a store; raise where the index differs from its digest or contradicts itself."""
     contents = [(folder / file).read_bytes() for file in FILES]
     if (folder / DIGEST).read_text() != _digest(contents):
@@ -89,9 +89,15 @@ def _read_index(folder: Path, *, length: int) -> dict[str, Any]:
     expected = [(np.int64, (count,)), (np.int64, (count, 2)), (np.uint8, (count, 16)), (np.int64, (count, 2))]
     if [(array.dtype, array.shape) for array in (labels, sizes, digests, spans)] != expected or not count:
         raise ValueError("the index holds arrays of other shapes")
-    if meta["format"] != FORMAT or length != spans[-1, 1]:
+    ends = np.concatenate([[0], spans[:, 1]])
+    if meta["format"] != FORMAT or (ends[:-1] != spans[:, 0]).any() or (np.diff(ends) < 1).any() or ends[-1] != length:
         raise ValueError("the index is of another format, or of other images")
     classes = None if meta["classes"] is None else tuple(meta["classes"])
+    if labels.min() < -1 or labels.max() >= len(classes or ()):
+        raise ValueError("the index holds labels that no class has")
+    sound = (sizes > 0).all() and (sizes <= decode.MAX_PIXELS).all() and (sizes.prod(axis=1) <= decode.MAX_PIXELS).all()
+    if not sound or (form == "decoded" and (np.diff(ends) != 3 * sizes.prod(axis=1)).any()):
+        raise ValueError("the index holds sizes that no image has")
     return {
         "decoder": meta["decoder"],
         "classes": classes,

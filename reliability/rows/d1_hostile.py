@@ -28,7 +28,7 @@ WATCHED = (
     *("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn"),
     *("exec", "import", "pickle.find_class", "ctypes.dlopen", "socket.connect", "socket.getaddrinfo"),
 )
-KIN = (("object array", "store, arrays"), ("eval in .pt", "weights .pt"))  # come first
+KIN = (("object array", "store, spans"), ("eval in .pt", "weights .pt"))  # come first
 TRIALS = len(PAYLOADS) * len(READERS)
 seen: list[str] = []
 watching = False
