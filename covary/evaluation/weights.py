@@ -6,6 +6,7 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from covary.errors import InputError
@@ -60,6 +61,11 @@ def read(path: Path) -> dict[str, Tensor]:
         tensors = _flatten(content)
     except ValueError as error:
         raise InputError(f"{path} holds {error}; save the state dict of the encoder alone.") from error
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise InputError(
+                f"{path} declares {tuple(tensor.shape)} numbers for '{name}' and holds fewer; save the state dict again."
+            )
     if not tensors:
         raise InputError(f"{path} holds no tensors by name; save the state dict of the encoder.")
     return tensors
