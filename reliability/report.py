@@ -16,7 +16,7 @@ from reliability.row import Tier
 
 FILE = Path("reports/reliability.json")
 README = Path("README.md")
-HEAD: dict[Tier, str] = {"ci": "every change", "release": "release"}  # the tiers in the order shown
+HEAD: Mapping[str, str] = {"ci": "every change", "release": "release"}  # the tiers in the order shown
 BETWEEN = re.compile(r"(?<=<!-- reliability -->\n).*?(?=<!-- /reliability -->)", re.DOTALL)
 
 

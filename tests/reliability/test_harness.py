@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from reliability import report
 from reliability.__main__ import ROWS, load, run_row
 from reliability.row import Count, Figure, Row, replaced
