@@ -42,11 +42,11 @@ BANS: Mapping[str, Ban] = {
     "shelve": Ban(names=("shelve",), sample="import shelve"),
     "dill": Ban(names=("dill", "cloudpickle", "joblib"), sample="import dill"),
     "torch.load": Ban(names=("torch.load",), sample="import torch as t\nread = t.load"),
-    "weights_only=False": Ban(keyword=("weights_only", False), sample="import torch\ntorch.load(f, weights_only=False)"),
-    "allow_pickle=True": Ban(keyword=("allow_pickle", True), sample="import numpy\nnumpy.load(f, allow_pickle=True)"),
-    "numpy.load unsaid": Ban(
-        unsaid=("numpy.load", "allow_pickle"), sample="import numpy as np\nnp.load(f)"
+    "weights_only=False": Ban(
+        keyword=("weights_only", False), sample="import torch\ntorch.load(f, weights_only=False)"
     ),
+    "allow_pickle=True": Ban(keyword=("allow_pickle", True), sample="import numpy\nnumpy.load(f, allow_pickle=True)"),
+    "numpy.load unsaid": Ban(unsaid=("numpy.load", "allow_pickle"), sample="import numpy as np\nnp.load(f)"),
     "yaml": Ban(names=("yaml.load", "yaml.unsafe_load", "yaml.full_load"), sample="import yaml\nyaml.load(f)"),
     "eval": Ban(calls=("eval",), sample="eval(text)"),
     "exec": Ban(calls=("exec",), sample="import builtins\nbuiltins.exec(text)"),
@@ -62,7 +62,9 @@ BANS: Mapping[str, Ban] = {
     "extractall": Ban(
         names=("shutil.unpack_archive", "*.extractall"), sample="import tarfile\ntarfile.open(f).extractall(folder)"
     ),
-    "distributed checkpoint": Ban(names=("torch.distributed.checkpoint",), sample="import torch.distributed.checkpoint"),
+    "distributed checkpoint": Ban(
+        names=("torch.distributed.checkpoint",), sample="import torch.distributed.checkpoint"
+    ),
     "TorchScript": Ban(names=("torch.jit.load",), sample="import torch\ntorch.jit.load(f)"),
     "innerHTML": Ban(text="innerHTML", sample="page = 'box.innerHTML = name'"),
 }
@@ -95,7 +97,8 @@ def found(ban: Ban, facts: Facts) -> bool:
 
 def _banned(names: Sequence[str], name: str) -> bool:
     return any(
-        name.endswith(each[1:]) if each.startswith("*") else name == each or name.startswith(f"{each}.") for each in names
+        name.endswith(each[1:]) if each.startswith("*") else name == each or name.startswith(f"{each}.")
+        for each in names
     )
 
 
@@ -109,7 +112,9 @@ def facts_of(content: str) -> Facts:
         if isinstance(node, ast.ImportFrom)
         for each in node.names
     }
-    modules = {each.asname or each.name: each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
+    modules = {
+        each.asname or each.name: each.name for node in nodes if isinstance(node, ast.Import) for each in node.names
+    }
     known = {**modules, **imported}
 
     def dotted(node: ast.expr) -> str:
@@ -119,13 +124,17 @@ def facts_of(content: str) -> Facts:
     return Facts(
         names=frozenset([*known.values(), *(dotted(node) for node in nodes if isinstance(node, ast.Attribute))]),
         calls=[
-            (dotted(node.func), {each.arg: each.value.value if isinstance(each.value, ast.Constant) else None for each in node.keywords})
+            (
+                dotted(node.func),
+                {
+                    each.arg: each.value.value if isinstance(each.value, ast.Constant) else None
+                    for each in node.keywords
+                },
+            )
             for node in nodes
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
         ],
-        texts=frozenset(
-            node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        ),
+        texts=frozenset(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import _utils
 
 from reliability.hostile import Call
 
@@ -34,7 +35,7 @@ class Writer(pickle.Pickler):
 
 def tensor(storage: Storage, size: tuple[int, ...], stride: tuple[int, ...]) -> Call:
     """A tensor of a size on a storage."""
-    return Call(torch._utils._rebuild_tensor_v2, (storage, 0, size, stride, False, OrderedDict()))
+    return Call(_utils._rebuild_tensor_v2, (storage, 0, size, stride, False, OrderedDict()))
 
 
 def program(content: object) -> bytes:

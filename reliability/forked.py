@@ -4,7 +4,7 @@ import gc
 import json
 import os
 import resource
-import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,12 +49,13 @@ def peak_of(job: Callable[[], object]) -> int:
 def _child(work: Work, trials: range, write: int, room: int | None) -> None:
     try:
         if room is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + room,) * 2)
+            limit = memory("VmSize") + room
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         with os.fdopen(write, "w") as lines:
             for trial in trials:
                 lines.write(json.dumps(work(trial)) + "\n")
                 lines.flush()
     except BaseException:  # nothing of the parent's may run in the child
-        sys.excepthook(*sys.exc_info())
+        traceback.print_exc()
         os._exit(1)
     os._exit(0)

@@ -173,7 +173,7 @@ class Script(torch.nn.Module):
         self.canary = canary
 
     @torch.jit.export
-    def __getstate__(self) -> tuple[str, bool]:
+    def __getstate__(self) -> tuple[str, bool]:  # type: ignore[override]
         return self.canary, self.training
 
     @torch.jit.export

@@ -10,8 +10,8 @@ import torch
 
 from covary import config, data, rundir
 from covary.data import Fit, index
-from covary.evaluation.detection import voc
 from covary.evaluation import Result, result
+from covary.evaluation.detection import voc
 from covary.evaluation.source import resolve
 from covary.reproduction.measuring import read_result
 from covary.run import default_run

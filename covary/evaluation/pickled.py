@@ -1,10 +1,9 @@
 """Files of ``torch.save``, written by anybody: what they declare is checked before anything of them is read.
 
 A pickle is a program. ``torch.load(weights_only=True)`` runs no code of the file's choosing, but the file still chooses
-how much memory is taken: an entry of the archive may be compressed a thousandfold, a tensor declare more numbers than the
-archive has, a ``bytearray`` any length. So the archive must hold its entries as ``torch.save`` writes them, uncompressed and
-no larger than the file; the program may name only what a state dict is made of; and storages are mapped from the file, so
-that none can be larger than it.
+how much memory is taken: an entry of the archive may be compressed a thousandfold, a ``bytearray`` have any length. So
+the archive must hold its entries as ``torch.save`` writes them, uncompressed and no larger than the file; the program may
+name only what a state dict is made of; and storages are mapped from the file, so that none can be larger than it.
 """
 
 import pickletools
@@ -19,7 +18,8 @@ from covary.errors import InputError
 PROGRAM = 4_000_000  # bytes of a file's program: about a hundred for each tensor
 ENTRIES = 100_000  # of an archive: one for each storage
 NAMES = re.compile(
-    r"collections (OrderedDict|Counter)|builtins set|torch (Size|Tensor|device|\w+Storage|bool|(bfloat|float|complex|int|uint)\d+\w*)|"
+    r"collections (OrderedDict|Counter)|builtins set|torch (Size|Tensor|device|\w+Storage)|"
+    r"torch (bool|(bfloat|float|complex|int|uint)\d+\w*)|"
     r"torch\.storage UntypedStorage|torch\.nn\.parameter Parameter|"
     r"torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state)|"
     r"torch\._tensor _rebuild_from_type_v2"
@@ -54,14 +54,14 @@ def _program(path: Path) -> bytes:
         declared = sum(entry.file_size for entry in entries)
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or declared > path.stat().st_size:
             raise InputError(
-                f"{path} would be larger in memory than it is ({declared:,} bytes declared, {path.stat().st_size:,} on the "
-                "disk); torch.save never compresses, so it is refused. Save the state dict again."
+                f"{path} would be larger in memory than it is ({declared:,} bytes declared, {path.stat().st_size:,} "
+                "on the disk); torch.save never compresses, so it is refused. Save the state dict again."
             )
         (program,) = [entry for entry in entries if re.fullmatch(r"[^/]+/data\.pkl", entry.filename)]
         if program.file_size > PROGRAM or len(entries) > ENTRIES:
             raise InputError(
-                f"{path} declares {len(entries):,} entries and {program.file_size:,} bytes of names; expected a state dict, at "
-                f"most {ENTRIES:,} and {PROGRAM:,}. Save the state dict of the encoder alone."
+                f"{path} declares {len(entries):,} entries and {program.file_size:,} bytes of names; expected a state "
+                f"dict, at most {ENTRIES:,} and {PROGRAM:,}. Save the state dict of the encoder alone."
             )
         return archive.read(program)
 

@@ -64,7 +64,7 @@ def read(path: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
             raise InputError(
-                f"{path} declares {tuple(tensor.shape)} numbers for '{name}' and holds fewer; save the state dict again."
+                f"{path} declares {tuple(tensor.shape)} numbers for '{name}' and holds fewer; save it again."
             )
     if not tensors:
         raise InputError(f"{path} holds no tensors by name; save the state dict of the encoder.")
@@ -94,7 +94,11 @@ def _flatten(content: object) -> dict[str, Tensor]:
         if isinstance(value, Tensor) and place:
             found[place] = value
         elif isinstance(value, Mapping):
-            inside = [(f"{place}.{key}" if place else str(key), each) for key, each in value.items() if isinstance(key, str | int)]
+            inside = [
+                (f"{place}.{key}" if place else str(key), each)
+                for key, each in value.items()
+                if isinstance(key, str | int)
+            ]
             waiting += reversed(inside)
         if len(waiting) + len(found) > TENSORS or len(place) > LONGEST:
             raise ValueError(f"more than {TENSORS:,} tensors, or names of more than {LONGEST:,} letters")

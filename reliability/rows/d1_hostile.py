@@ -44,7 +44,11 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
     pairs.sort(key=lambda pair: pair not in KIN)
     made = {name: payload.make(canary) for name, payload in PAYLOADS.items()}
     for reader in READERS.values():  # what is imported on first use is imported now
-        for content in (png(), b"{}", *(made[name] for name in ("os.mkdir in .pt", "parquet type", "tar with absolute path"))):
+        for content in (
+            png(),
+            b"{}",
+            *(made[name] for name in ("os.mkdir in .pt", "parquet type", "tar with absolute path")),
+        ):
             attempt(reader, place, content, canary)
     for name, where in pairs[:trials]:
         outcome = attempt(READERS[where], place, made[name], canary)

@@ -1,7 +1,7 @@
 """D3: a weights file that is small on the disk and huge in memory is refused before the memory is taken.
 
 Each file is read in a forked child whose address space has room for three times the file and ``ROOM``, by covary and by
-``torch.load(weights_only=True)`` with the walk through dictionaries that any importer makes; the naive one must run out.
+``torch.load(weights_only=True)`` with a walk through the dictionaries, which must run out.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,7 +77,9 @@ ROW = Row(
     check=check,
     mutants={
         "torch.load alone": replaced("covary.evaluation.pickled.load", _load),
-        "any number of tensors": replaced("covary.evaluation.weights._flatten", lambda content: dict(_flat(content, ""))),
+        "any number of tensors": replaced(
+            "covary.evaluation.weights._flatten", lambda content: dict(_flat(content, ""))
+        ),
     },
     mutant_trials=len(BOMBS),
 )
