@@ -2,8 +2,8 @@
 
 A pickle is a program. ``torch.load(weights_only=True)`` runs no code of the file's choosing, but the file still chooses
 how much memory is taken: an entry of the archive may be compressed a thousandfold, a ``bytearray`` have any length. So
-the archive must hold its entries as ``torch.save`` writes them, uncompressed and no larger than the file; the program may
-name only what a state dict is made of; and storages are mapped from the file, so that none can be larger than it.
+the archive must hold its entries as ``torch.save`` writes them, uncompressed and no larger than the file; the program
+may name only what a state dict is made of; and storages are mapped from the file, so that none can be larger than it.
 """
 
 import pickletools
