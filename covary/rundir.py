@@ -242,7 +242,7 @@ class RunDir:
             folder = self.path / "checkpoints" / f"step-{step}"
             try:
                 return _read_checkpoint(folder, step), damaged
-            except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
                 damaged.append(f"{folder} is damaged ({error}); trying the one before it.")
         return None, damaged
 
@@ -259,11 +259,11 @@ class RunDir:
         if not self.metrics_file.exists():
             return
         kept = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 break
         content = "".join(kept)
         with writing(self.metrics_file.name, self.path, needed=len(content)):
@@ -310,7 +310,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
-    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     if manifest.pop("sha256") != _digest(manifest):
         raise ValueError("manifest.json differs from its own SHA-256")
     state = (folder / "state.safetensors").read_bytes()

@@ -6,6 +6,7 @@ from covary.errors import InputError
 
 RawLabel = int | str | None
 NO_LABEL = -1
+GREATEST = 1_000_000  # that a label by number may be
 
 
 def class_names(labels: Iterable[RawLabel], *, name: str) -> tuple[str, ...] | None:
@@ -22,6 +23,10 @@ def class_names(labels: Iterable[RawLabel], *, name: str) -> tuple[str, ...] | N
         )
     if numbers and min(numbers) < 0:
         raise InputError(f"{name} has the label {min(numbers)}; expected 0 and above, or -1 for an unlabelled image.")
+    if numbers and max(numbers) > GREATEST:
+        raise InputError(
+            f"{name} has the label {max(numbers)}; expected at most {GREATEST:,}, one less than its classes."
+        )
     if numbers:
         return tuple(str(number) for number in range(max(numbers) + 1))
     return tuple(words) or None

@@ -79,15 +79,24 @@ def _content(spec: str, files: list[Path], all_files: list[Path]) -> Content:
 
 def _layout(spec: str, schema: Any) -> Layout:
     """Find the columns: by the feature types that Hugging Face writes into the schema, else by their usual names."""
-    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = metadata.get("info", {}).get("features", {})
+    features = _features((schema.metadata or {}).get(b"huggingface", b"{}"))
     kinds = {name: feature.get("_type") for name, feature in features.items() if isinstance(feature, dict)}
     image = _first(schema.names, [name for name, kind in kinds.items() if kind == "Image"], IMAGE_COLUMNS)
     label = _first(schema.names, [name for name, kind in kinds.items() if kind == "ClassLabel"], LABEL_COLUMNS)
     if image is None:
         raise InputError(f"'{spec}' has no image column (columns: {', '.join(schema.names)}); expected 'image'.")
     named = features[label].get("names") if label and kinds.get(label) == "ClassLabel" else None
-    return Layout(image=image, label=label, classes=tuple(named) if named else None)
+    words = isinstance(named, list) and all(isinstance(name, str) for name in named)
+    return Layout(image=image, label=label, classes=tuple(named) if named and words else None)
+
+
+def _features(metadata: bytes) -> dict[str, Any]:
+    """Return the feature types that Hugging Face writes into the schema; none where it holds something else."""
+    try:
+        features = json.loads(metadata.decode())["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
 
 
 def _first(columns: list[str], typed: list[str], usual: tuple[str, ...]) -> str | None:
@@ -127,19 +136,27 @@ def _record(name: str, image: Any, label: int, folder: Path) -> Record:
         if not isinstance(value, dict):
             return value or b"", label
         if value.get("bytes") is None and value.get("path"):
-            return folder / value["path"], label
+            return _beside(folder, value["path"]), label
         return value.get("bytes") or b"", label
 
     return Record(name, read)
 
 
+def _beside(folder: Path, name: str) -> Path:
+    """Return the file of a name in a folder; a name that leads out of it is refused: it may be a stranger's."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"the file {name} lies outside of {folder}")
+    return path
+
+
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
-    """Name the file that pyarrow (whose errors are OSError and ValueError) cannot read."""
+    """Name the file that pyarrow cannot read; its errors are of these kinds."""
     try:
         yield
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, UnicodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the parquet file {file} cannot be read ({reason}); copy it again.") from error

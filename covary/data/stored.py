@@ -61,7 +61,7 @@ def stored_one(record: Record, fit: Fit, form: Form) -> Stored | Broken:
     """Decode a record. Its bytes are the pixels, (3, height, width), or, encoded, those of its file."""
     try:
         source, label = record.read()
-        image = source.read_bytes() if isinstance(source, Path) else source
+        image = _read(source) if isinstance(source, Path) else source
         pixels = _pixels(image, fit)
     except MemoryError:
         raise
@@ -76,6 +76,12 @@ def stored_one(record: Record, fit: Fit, form: Form) -> Stored | Broken:
         length=len(payload) if isinstance(payload, bytes) else payload.nbytes,
     )
     return Stored(entry, payload)
+
+
+def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a device or a pipe may never end
+        raise ValueError("it is no regular file")
+    return path.read_bytes()
 
 
 def _pixels(source: np.ndarray | Image.Image | bytes, fit: Fit) -> np.ndarray:

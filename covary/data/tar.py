@@ -22,6 +22,7 @@ from covary.errors import InputError
 
 SPLIT = "{split}"
 TESTS = ("test", "val", "validation")  # the first that has shards is the test split
+LARGEST = 2**28  # bytes of a member: more than the largest image has as pixels
 JSON_KEYS = ("label", "cls", "class")  # where a sample's json holds its label
 
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -119,6 +120,8 @@ def _key(name: str) -> str:
 
 
 def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.size > LARGEST:
+        raise ValueError(f"{member.name} declares {member.size:,} bytes, more than the {LARGEST:,} of any image")
     file = tar.extractfile(member)
     return b"" if file is None else file.read()
 
@@ -129,7 +132,10 @@ def _parsed(text: str) -> RawLabel:
 
 
 def _json_label(shard: Path, name: str, data: bytes) -> RawLabel:
-    value = json.loads(data)
+    try:
+        value = json.loads(data.decode())
+    except RecursionError as error:
+        raise ValueError(f"{name} is nested too deeply") from error
     found = next((value[key] for key in JSON_KEYS if key in value), None) if isinstance(value, dict) else value
     if found is not None and not isinstance(found, int | str):
         raise InputError(f"{shard} has in {name} the label {found!r}; expected a number or a word.")
@@ -143,4 +149,5 @@ def _reading(shard: Path) -> Iterator[None]:
     except InputError:
         raise
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise InputError(f"the tar shard {shard} cannot be read ({error}); copy it again.") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"the tar shard {shard} cannot be read ({reason}); copy it again.") from error

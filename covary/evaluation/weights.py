@@ -1,7 +1,7 @@
 """Weights files: ``.safetensors``, and ``.pt`` read so that nothing in it can run."""
 
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors
@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from covary.errors import InputError
+from covary.evaluation import pickled
 from covary.nets import load_weights
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt")
+HEADER = 8_000_000  # bytes of a safetensors header: about a hundred for each tensor
+TENSORS = 100_000  # that a file may hold
+LONGEST = 1_000  # letters of a dotted name
 
 
 def load_file(encoder: nn.Module, path: Path, *, prefix: str = "", ignore: Sequence[str] = ()) -> None:
@@ -48,39 +52,57 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises InputError: unknown ending, unreadable, no tensors, or objects that only running code could rebuild.
     """
     if path.suffix == ".safetensors":
-        try:
-            content = safetensors.torch.load_file(path)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise InputError(f"{path} is no readable safetensors file ({error}).") from error
+        content: object = _safetensors(path)
     elif path.suffix in PICKLED:
-        content = _unpickle(path)
+        content = pickled.load(path)
     else:
         raise InputError(f"{path} is no weights file; expected .safetensors, {', '.join(PICKLED)}.")
-    tensors = dict(_flatten(content))
+    try:
+        tensors = _flatten(content)
+    except ValueError as error:
+        raise InputError(f"{path} holds {error}; save the state dict of the encoder alone.") from error
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise InputError(
+                f"{path} declares {tuple(tensor.shape)} numbers for '{name}' and holds fewer; save it again."
+            )
     if not tensors:
         raise InputError(f"{path} holds no tensors by name; save the state dict of the encoder.")
     return tensors
 
 
-def _unpickle(path: Path) -> object:
+def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} holds more than tensors, or is damaged; rebuilding it could run code, so it is refused. "
-            "Save the state dict alone, best as .safetensors."
-        ) from error
-    except Exception as error:  # damaged bytes break the reader in ways that it does not name
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path} is no readable weights file ({reason}).") from error
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > HEADER and header < os.path.getsize(path):
+            raise InputError(f"{path} declares {header:,} bytes of names; expected at most {HEADER:,}.")
+        return safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} is no readable safetensors file ({error}).") from error
 
 
-def _flatten(content: object, place: str = "") -> Iterator[tuple[str, Tensor]]:
-    if isinstance(content, Tensor) and place:
-        yield place, content
-    elif isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from _flatten(value, f"{place}.{key}" if place else str(key))
+def _flatten(content: object) -> dict[str, Tensor]:
+    """Return the tensors inside nested dictionaries by dotted name.
+
+    Raises ValueError: more places than a file of weights has, as when a dictionary holds itself.
+    """
+    found: dict[str, Tensor] = {}
+    waiting: list[tuple[str, object]] = [("", content)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, Tensor) and place:
+            found[place] = value
+        elif isinstance(value, Mapping):
+            inside = [
+                (f"{place}.{key}" if place else str(key), each)
+                for key, each in value.items()
+                if isinstance(key, str | int)
+            ]
+            waiting += reversed(inside)
+        if len(waiting) + len(found) > TENSORS or len(place) > LONGEST:
+            raise ValueError(f"more than {TENSORS:,} tensors, or names of more than {LONGEST:,} letters")
+    return found
 
 
 def _hint(tensors: Mapping[str, Tensor], encoder: nn.Module) -> str:

@@ -158,6 +158,18 @@ def result_file(folder: Path, task: str, data: str, asked: Mapping[str, object])
 def read_result(file: Path) -> Result:
     """Return the result in a file; raise ``InputError`` where there is another thing in it."""
     try:
-        return Result(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError) as error:
+        result = Result(**json.loads(file.read_text(encoding="utf-8")))
+        _check(result)
+        return result
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{file} holds no result ({error}); remove it, and it is measured again.") from error
+
+
+def _check(result: Result) -> None:
+    """Raise TypeError where a result holds values of other types than its fields."""
+    words = {name: getattr(result, name) for name in ("task", "protocol", "source", "data", "covary")}
+    numbers = {"seconds": result.seconds, **(result.metrics if isinstance(result.metrics, dict) else {"metrics": None})}
+    wrong = [name for name, value in words.items() if not isinstance(value, str)]
+    wrong += [name for name, value in numbers.items() if type(value) not in (int, float)]
+    if wrong or not isinstance(result.commit, str | None):
+        raise TypeError(f"of another type: {', '.join(wrong) or 'commit'}")

@@ -34,6 +34,15 @@ def stored(root: Path, split: str = "train", **options: object) -> ImageStore:
     return load(str(root), split=split, fit=Fit.train(32), cache=root.parent / "cache", **options)
 
 
+def test_a_path_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "secret.png", picture(0))
+    away = [{"bytes": None, "path": "../secret.png"}, {"bytes": None, "path": str(tmp_path / "secret.png")}]
+    write_parquet(tmp_path / "x" / "train.parquet", table([*rows([1]), *away], None))
+    store = stored(tmp_path / "x", max_bad=1.0)
+    assert [name for name, _ in store.skipped] == ["train.parquet:1", "train.parquet:2"]
+    assert "lies outside of" in store.skipped[0][1]
+
+
 def test_the_hugging_face_layout(tmp_path: Path) -> None:
     root = tmp_path / "x"
     write_parquet(root / "train.parquet", table(rows([0, 1, 2]), [0, 1, 1], features=FEATURES), row_group_size=2)

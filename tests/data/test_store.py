@@ -144,7 +144,9 @@ def test_nothing_readable(tmp_path: Path, cache: Path) -> None:
     assert not list((cache / "stores").glob("*.building"))
 
 
-@pytest.mark.parametrize("file", ["pixels.bin", "sizes.npy", "labels.npy", "digests.npy", "spans.npy", "meta.json"])
+@pytest.mark.parametrize(
+    "file", ["pixels.bin", "sizes.npy", "labels.npy", "digests.npy", "spans.npy", "meta.json", "index.blake2b"]
+)
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_store_that_is_not_whole_is_built_anew(images: Path, cache: Path, file: str, damage: str) -> None:
     expected = load(str(images), split="train", fit=FIT, cache=cache).images(range(5))[0]
@@ -154,6 +156,15 @@ def test_a_store_that_is_not_whole_is_built_anew(images: Path, cache: Path, file
     else:
         path.write_bytes(path.read_bytes()[:-7])
     assert torch.equal(load(str(images), split="train", fit=FIT, cache=cache).images(range(5))[0], expected)
+
+
+def test_an_index_that_was_changed_is_built_anew(images: Path, cache: Path) -> None:
+    expected = load(str(images), split="train", fit=FIT, cache=cache)
+    (path,) = (cache / "stores").glob("*/labels.npy")
+    changed = bytearray(path.read_bytes())
+    changed[-8] ^= 1  # the last label
+    path.write_bytes(changed)
+    assert load(str(images), split="train", fit=FIT, cache=cache).labels.tolist() == expected.labels.tolist()
 
 
 def test_an_interrupted_build_leaves_nothing(images: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +252,7 @@ def test_the_index_is_plain_json_and_arrays_without_pickles(images: Path, cache:
     assert json.loads((folder / "meta.json").read_text())["classes"] == ["a", "b"]
     assert sorted(path.name for path in folder.iterdir()) == [
         "digests.npy",
+        "index.blake2b",
         "labels.npy",
         "meta.json",
         "pixels.bin",

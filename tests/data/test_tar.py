@@ -8,6 +8,7 @@ import pytest
 from pictures import encoded, picture
 
 from covary.data import Fit, ImageStore, load, native_size
+from covary.data.labels import class_names
 from covary.data.tar import braces
 from covary.errors import InputError
 
@@ -49,6 +50,11 @@ def test_shards_with_numbers_as_labels(tmp_path: Path, suffix: str) -> None:
     assert np.array_equal(store.images([7])[0][0].permute(1, 2, 0), np.asarray(picture(7)))
     assert stored(tmp_path, "s-*." + suffix).fingerprint == store.fingerprint
     assert native_size(f"wds:{tmp_path}/s-*.{suffix}") == 10
+
+
+def test_a_label_by_number_beyond_any_count_of_classes_is_refused() -> None:
+    with pytest.raises(InputError, match="has the label 1000000000000; expected at most 1,000,000"):
+        class_names([0, 10**12], name="x")
 
 
 def test_words_in_json_and_no_labels(tmp_path: Path) -> None:

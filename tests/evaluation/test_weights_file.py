@@ -1,5 +1,6 @@
 import contextlib
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from covary.errors import InputError
-from covary.evaluation.weights import load_file
+from covary.evaluation.weights import load_file, read
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -82,6 +83,33 @@ def test_a_hostile_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="rebuilding it could run code, so it is refused"):
         load_file(network(), path)
     assert not trace.exists()
+
+
+def test_what_would_grow_in_memory_is_refused_by_what_it_declares(tmp_path: Path) -> None:
+    plain, path = tmp_path / "plain.pt", tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(100_000)}, plain)
+    with zipfile.ZipFile(plain) as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with pytest.raises(InputError, match="would be larger in memory than it is"):
+        read(path)
+    torch.save({"weight": torch.zeros(1).expand(10**9)}, path)
+    with pytest.raises(InputError, match=r"declares \(1000000000,\) numbers for 'weight' and holds fewer"):
+        read(path)
+    torch.save({"weight": torch.zeros(2), "more": bytearray(3)}, path)
+    with pytest.raises(InputError, match=r"holds more than tensors \(__builtin__\.bytearray\)"):
+        read(path)
+    inside: dict = {}
+    inside["itself"] = inside
+    torch.save(inside, path)
+    with pytest.raises(InputError, match="holds more than 100,000 tensors, or names of more than 1,000 letters"):
+        read(path)
+
+
+def test_the_format_before_1_6_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match=r"convert it: torch\.save\(torch\.load\(OLD, weights_only=True\), NEW\)"):
+        read(tmp_path / "old.pt")
 
 
 def test_a_file_damaged_anywhere_is_refused_or_loads(tmp_path: Path) -> None:

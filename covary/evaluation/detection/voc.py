@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from covary.data.decode import FORMATS
 from covary.data.lock import locked
 from covary.data.source import identify
 from covary.errors import InputError, MissingData, did_you_mean
@@ -144,9 +145,9 @@ def _read_image(folder: Path, name: str, classes: tuple[str, ...]) -> Boxed:
     candidates = [folder / "JPEGImages" / f"{name}{suffix}" for suffix in SUFFIXES]
     path = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise InputError(
             f"The image {path} cannot be read ({error}); restore it or strike it off the lists."
         ) from error
@@ -156,7 +157,7 @@ def _read_image(folder: Path, name: str, classes: tuple[str, ...]) -> Boxed:
         numbers = [[float(_text(one, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")] for one in objects]
         names = [_text(one, "name").strip() for one in objects]
         difficult = [one.findtext("difficult", "0").strip() == "1" for one in objects]
-    except (OSError, ElementTree.ParseError, ValueError) as error:
+    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"The annotation {annotation} is broken ({error}); restore it.") from error
     for unknown in (name for name in names if name not in classes):
         raise InputError(
