@@ -270,8 +270,8 @@ def gather_texts(text: str) -> list[str]:
     if world_size() == 1:
         return [text]
     content = text.encode()
-    row = torch.zeros(1, largest(len(content)), dtype=torch.uint8)
-    row[0, : len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    row = torch.zeros(1, largest(len(content)) + 1, dtype=torch.uint8)
+    row[0, : len(content)] = torch.tensor([*content], dtype=torch.uint8)
     rows = all_gather_rows(row.to(_collective_device())).cpu()
     return [bytes(each.tolist()).rstrip(b"\0").decode() for each in rows]
 
