@@ -31,9 +31,10 @@ from reliability.small import VARIANTS, quiet, small_run
 
 FAULTS = ("input", "activation", "loss", "gradient", "file")
 VALUES = (float("nan"), float("inf"), -float("inf"))
-STEPS, PER_EPOCH, ROWS = 6, 3, 8
+STEPS, PER_EPOCH, ROWS = 4, 2, 8
+TOGETHER = ("byol", "moco", "stl")  # the methods of the trials in two processes, which wait for each other a lot
 SESSION = quiet(checkpoint_steps=1, log_steps=1)
-LATE = quiet(checkpoint_steps=3, log_steps=3)  # a step that is not finite is followed by others before it is found
+LATE = quiet(checkpoint_steps=2, log_steps=2)  # a step that is not finite is followed by others before it is found
 State = dict[str, Tensor]
 
 
@@ -81,7 +82,7 @@ class Fault:
 
 
 def check(trials: int, seed: int, folder: Path) -> Figure:
-    """Train each method with a fault: a third of the trials in one process, the others in one of two."""
+    """Train each method with a fault: two thirds of the trials in one process, the others in one of two."""
     draw, count = random.Random(seed), Count()
     cases = [
         {
@@ -94,7 +95,9 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
         for trial in range(trials)
     ]
     third = len(cases) // 3
-    for world, mine in ((1, [{**case, "rank": 0} for case in cases[:third]]), (2, cases[third:])):
+    alone = [{**case, "rank": 0} for case in cases[third:]]
+    together = [{**case, "method": TOGETHER[index % len(TOGETHER)]} for index, case in enumerate(cases[:third])]
+    for world, mine in ((1, alone), (2, together)):
         found = results(partial(all_trials, mine, folder / f"of-{world}"), world, folder / f"ranks-{world}")
         for rows in zip(*found, strict=True):
             name, held, fired, seen = rows[0]
@@ -113,7 +116,7 @@ def all_trials(cases: list[dict[str, Any]], folder: Path) -> list[tuple[str, boo
         for number, case in enumerate(cases):
             method = case["method"]
             if method not in right:
-                right[method] = states(small_run(method), folder / f"right-{number}")
+                right[method] = states(small_run(method, images=PER_EPOCH * ROWS), folder / f"right-{number}")
             found.append(trial(right[method], folder / str(number), **case))
         return found
 
@@ -135,7 +138,7 @@ def trial(
 ) -> tuple[str, bool, bool, str]:
     """Train with a fault; say whether all is as it was before the step, and whether the replay shows it."""
     name = f"{value} in {kind}, step {step}, rank {rank}, {method}"
-    run, place, fault = small_run(method), RunDir(folder), Fault(kind, value, step=step, rank=rank)
+    run, place, fault = small_run(method, images=PER_EPOCH * ROWS), RunDir(folder), Fault(kind, value, step=step, rank=rank)
     expected = right[step] if dist.is_main() else {}
     if kind == "file":
         expected = spoil_file(run, place, step, value)
