@@ -48,7 +48,12 @@ def of_method(name: str) -> dict[str, Tensor]:
     run = small_run(name).resolved(HERE)
     torch.manual_seed(1)
     encoder = nn.Sequential(
-        nn.Conv2d(3, 5, 3, stride=2, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten(), nn.Linear(45, 6)
+        nn.Conv2d(3, 5, 3, bias=False),
+        nn.BatchNorm2d(5),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(5, 6),
     )
     method = run.method.build(encoder, 6, run.augment)
     images = torch.randint(256, (ROWS, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
