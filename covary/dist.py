@@ -323,7 +323,7 @@ def wrap(module: nn.Module, device: torch.device, *, share_buffers: bool = True)
         module,
         device_ids=[device.index] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
-        **{BUFFERS: share_buffers},
+        **{BUFFERS: share_buffers},  # pyright: ignore[reportArgumentType]
     )
 
 

@@ -67,8 +67,12 @@ class Fault:
         layer = next(layer for layer in method.encoder.modules() if isinstance(layer, nn.Conv2d))
         layer.register_forward_hook(lambda _, inputs, output: self.hit("activation", output))
         layer.weight.register_hook(lambda gradient: self.hit("gradient", gradient))
-        method.register_forward_hook(lambda _, inputs, out: {**out, "loss": self.hit("loss", out["loss"] * 1)})
+        method.register_forward_hook(self.of_loss)
         return method
+
+    def of_loss(self, method: nn.Module, inputs: object, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the terms with the loss spoilt where it is its turn."""
+        return {**terms, "loss": self.hit("loss", terms["loss"])}
 
     @contextmanager
     def injected(self) -> Iterator[None]:
@@ -138,7 +142,11 @@ def trial(
 ) -> tuple[str, bool, bool, str]:
     """Train with a fault; say whether all is as it was before the step, and whether the replay shows it."""
     name = f"{value} in {kind}, step {step}, rank {rank}, {method}"
-    run, place, fault = small_run(method, images=PER_EPOCH * ROWS), RunDir(folder), Fault(kind, value, step=step, rank=rank)
+    run, place, fault = (
+        small_run(method, images=PER_EPOCH * ROWS),
+        RunDir(folder),
+        Fault(kind, value, step=step, rank=rank),
+    )
     expected = right[step] if dist.is_main() else {}
     if kind == "file":
         expected = spoil_file(run, place, step, value)

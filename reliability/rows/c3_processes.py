@@ -94,7 +94,9 @@ ROW = Row(
     trials={"ci": len(VARIANTS) * len(WORLDS), "release": len(VARIANTS) * len(WORLDS)},
     check=check,
     mutants={
-        "no gather": replaced("covary.dist.all_gather_rows", lambda x: x.repeat(dist.world_size(), *[1] * (x.ndim - 1))),
+        "no gather": replaced(
+            "covary.dist.all_gather_rows", lambda x: x.repeat(dist.world_size(), *[1] * (x.ndim - 1))
+        ),
         "gather without gradient": replaced("covary.dist._Gather.backward", staticmethod(cut)),
         "sum without gradient": replaced("covary.dist._Sum.backward", staticmethod(of_one_rank)),
         "gradient over number of processes": replaced(
