@@ -34,7 +34,8 @@ def not_finite(
     dist.barrier()
     terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
     return TrainingError(
-        f"Loss, gradient or a statistic of BatchNorm is not finite at step {step + 1} (lr {lr:.3g}; means since the last log: {terms}). "
+        f"Loss, gradient or a statistic of BatchNorm is not finite at step {step + 1} (lr {lr:.3g}; means since the "
+        f"last log: {terms}). "
         f"Nothing was updated from it; {folder.path} keeps the last checkpoint{kept}. "
         "Lower --optim.lr, add --optim.warmup-epochs, or use --precision fp32 in a new --out."
     )

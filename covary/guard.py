@@ -13,8 +13,8 @@ class FiniteGuard:
     """Keeps the first step that is not finite, and all after it, out of a run, without waiting for the device.
 
     A step is not finite when its loss, the norm of its gradient or a statistic of BatchNorm is, in any process. The
-    fused optimisers skip a step whose ``found_inf`` is 1, momentum included. What a step changes beside trained weights,
-    which is buffers (statistics, queues) and weights that are not trained (teachers), is copied after every step that
+    fused optimisers skip a step whose ``found_inf`` is 1, momentum included. What a step changes beside trained
+    weights, which is buffers (statistics, queues) and weights that are not trained (teachers), is copied after every step that
     is finite, and put back by ``restore``; a method changes it in place.
     """
 

@@ -104,7 +104,7 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
     for world, mine in ((1, alone), (2, together)):
         found = results(partial(all_trials, mine, folder / f"of-{world}"), world, folder / f"ranks-{world}")
         for rows in zip(*found, strict=True):
-            name, held, fired, seen = rows[0]
+            name, held, *_ = rows[0]
             agree = len({row[3] for row in rows}) == 1
             count.add(
                 f"{name} of {world}", held=held and agree, fired=any(row[2] for row in rows), seen=[r[3] for r in rows]
