@@ -14,8 +14,8 @@ class FiniteGuard:
 
     A step is not finite when its loss, the norm of its gradient or a statistic of BatchNorm is, in any process. The
     fused optimisers skip a step whose ``found_inf`` is 1, momentum included. What a step changes beside trained
-    weights, which is buffers (statistics, queues) and weights that are not trained (teachers), is copied after every step that
-    is finite, and put back by ``restore``; a method changes it in place.
+    weights, which is buffers (statistics, queues) and weights that are not trained (teachers), is copied after every
+    step that is finite, and put back by ``restore``; a method changes it in place.
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:

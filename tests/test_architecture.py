@@ -46,7 +46,9 @@ PUBLIC = {
         "LabelMover MoCo Mover Moves ReadsCodes SimCLR SimSiam VICReg load_method"
     ),
     "covary.reproduction": "Column Line Measurement Number PAPER Printed Report SCALES Scale TABLES Table reproduce",
-    "covary.nets": "LinearHypernetwork LowRankHypernetwork Teacher buffers_agree build_encoder convert_batchnorm load_weights mlp",
+    "covary.nets": (
+        "LinearHypernetwork LowRankHypernetwork Teacher buffers_agree build_encoder convert_batchnorm load_weights mlp"
+    ),
 }
 
 # what only some files may import

@@ -65,10 +65,14 @@ class Fault:
         """Build the method with the places for the fault in it."""
         method = real(run)
         layer = next(layer for layer in method.encoder.modules() if isinstance(layer, nn.Conv2d))
-        layer.register_forward_hook(lambda _, inputs, output: self.hit("activation", output))
+        layer.register_forward_hook(self.of_layer)
         layer.weight.register_hook(lambda gradient: self.hit("gradient", gradient))
         method.register_forward_hook(self.of_loss)
         return method
+
+    def of_layer(self, layer: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        """Return the activation, spoilt where it is its turn."""
+        return self.hit("activation", output)
 
     def of_loss(self, method: nn.Module, inputs: object, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the terms with the loss spoilt where it is its turn."""

@@ -106,5 +106,5 @@ ROW = Row(
         "deviation without length": replaced("covary.methods.abstract.spread", raw_deviation),
         "alarm at what healthy runs have": replaced("covary.training.COLLAPSED", 0.7),
     },
-    mutant_trials=15,
+    mutant_trials=6,
 )
