@@ -11,6 +11,7 @@ in-place ``all_reduce`` has no adjoint: autograd does not see it, and gradients 
 """
 
 import contextlib
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -23,11 +24,15 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from covary.errors import InputError, did_you_mean
+from covary.errors import InputError, TrainingError, did_you_mean
 
 T = TypeVar("T")
 
 DEVICES = ("auto", "cpu", "cuda")
+BUFFERS = "forward_sync_buffers"  # the option of DistributedDataParallel, which older versions of torch call otherwise
+if BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
+    BUFFERS = "broadcast_buffers"
+LOST = re.compile(r"gloo|NCCL|Connection (closed|reset)|Broken pipe")  # what collectives say of a process that is gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +122,38 @@ def processes(device: str, *, timeout: timedelta = timedelta(minutes=10)) -> Ite
     a GPU is chosen by the process's index on its machine. A collective that waits longer than ``timeout``
     for another process fails. Without a launcher, or with one process, nothing is joined.
 
-    Raises ``InputError`` for the device and for what the launcher left unset.
+    Raises ``InputError`` for the device and for what the launcher left unset; ``TrainingError`` where a collective
+    fails, as another process has ended or does not answer. What a process raises inside ends the others so; each learns
+    whether it was the first to fail, so that the cause is told once.
     """
     own = setup(choose_device(device), timeout=timeout)
     try:
         yield own
+    except (InputError, TrainingError) as error:
+        error.first = _first_to_fail()
+        raise
+    except Exception as error:
+        first = _first_to_fail()
+        if world_size() == 1 or not LOST.search(str(error)):
+            raise
+        alone = TrainingError(
+            "Another process has ended or does not answer, so training cannot go on; its messages, or its machine, "
+            "say why. The same command continues from the last checkpoint."
+        )
+        alone.first = first
+        raise alone from error
     finally:
         shutdown()
+
+
+def _first_to_fail() -> bool | None:
+    """Return whether no other process has asked this before; None where there is none, or the store is gone."""
+    if world_size() == 1:
+        return None
+    try:
+        return torch.distributed.distributed_c10d._get_default_store().add("covary/failed", 1) == 1
+    except RuntimeError:  # with the process that held it
+        return None
 
 
 def setup(device: torch.device, *, timeout: timedelta = timedelta(minutes=10)) -> torch.device:
@@ -221,11 +251,29 @@ def mean_over_ranks(x: Tensor) -> Tensor:
     return all_reduce_sum(x) / world_size()
 
 
+def largest(number: int) -> int:
+    """Return the largest of all processes' numbers; every process gets the same answer."""
+    if world_size() == 1:
+        return number
+    numbers = torch.tensor(number, device=_collective_device())
+    torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MAX)
+    return int(numbers)
+
+
 def any_rank(flag: bool) -> bool:
     """Return whether the flag is set in any process; every process gets the same answer."""
+    return bool(largest(int(flag)))
+
+
+def gather_texts(text: str) -> list[str]:
+    """Return the texts of all processes in the order of their ranks; every process gets the same answer."""
     if world_size() == 1:
-        return flag
-    return bool(all_reduce_sum(torch.tensor(float(flag), device=_collective_device())).item())
+        return [text]
+    content = text.encode()
+    row = torch.zeros(1, largest(len(content)) + 1, dtype=torch.uint8)
+    row[0, : len(content)] = torch.tensor([*content], dtype=torch.uint8)
+    rows = all_gather_rows(row.to(_collective_device())).cpu()
+    return [bytes(each.tolist()).rstrip(b"\0").decode() for each in rows]
 
 
 def barrier() -> None:
@@ -261,11 +309,13 @@ def _collective_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
 
 
-def wrap(module: nn.Module, device: torch.device) -> nn.Module:
+def wrap(module: nn.Module, device: torch.device, *, share_buffers: bool = True) -> nn.Module:
     """Return ``module`` so that backward averages its gradients over all processes.
 
-    Parameters start as the main process's; buffers are taken from it before every forward. Every parameter must take
-    part in every backward; a method therefore builds no branch whose weight is zero.
+    Parameters start as the main process's. Every parameter must take part in every backward (``check_averaged``); a
+    method therefore builds no branch whose weight is zero.
+
+    share_buffers: buffers are taken from the main process before every forward; off where all processes have the same.
     """
     if world_size() == 1:
         return module
@@ -273,7 +323,19 @@ def wrap(module: nn.Module, device: torch.device) -> nn.Module:
         module,
         device_ids=[device.index] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
+        **{BUFFERS: share_buffers},  # pyright: ignore[reportArgumentType]
     )
+
+
+def check_averaged(module: nn.Module) -> None:
+    """Raise ``InputError`` where a weight of a wrapped module had no part in backward: no gradient was averaged."""
+    if isinstance(module, DistributedDataParallel):
+        unused = [name for name, p in module.module.named_parameters() if p.requires_grad and p.grad is None]
+        if unused:
+            raise InputError(
+                f"{len(unused)} weights have no part in the loss, such as {unused[0]}, which several processes cannot "
+                "train; leave them out of the method, or freeze them with requires_grad_(False)."
+            )
 
 
 def without_sync(module: nn.Module) -> contextlib.AbstractContextManager[None]:

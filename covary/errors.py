@@ -8,7 +8,11 @@ class InputError(ValueError):
     """The user's input is wrong; the message is one line: what was wrong, what was expected, what to change.
 
     The command line prints the message without a traceback and exits with 2; the Python API raises it.
+
+    first: among processes that train together, whether this one was the first to fail; None where they had not met.
     """
+
+    first: bool | None = None
 
 
 class MissingData(InputError):
@@ -16,7 +20,12 @@ class MissingData(InputError):
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message is one line that says why and what to change."""
+    """Training cannot go on; the message is one line that says why and what to change.
+
+    first: as in ``InputError``.
+    """
+
+    first: bool | None = None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -107,28 +107,3 @@ def scale_gradients_lars_(config: OptimConfig, parameters: Iterable[Tensor]) -> 
         ratio = LARS_TRUST * weight_norm / (gradient_norm + config.weight_decay * weight_norm)
         ratio = torch.where((weight_norm > 0) & (gradient_norm > 0), ratio, 1.0)
         gradient.add_(weight, alpha=config.weight_decay).mul_(ratio)
-
-
-class FiniteGuard:
-    """Keeps every update from the first non-finite step on from reaching the weights, without waiting for the device.
-
-    A step is non-finite when its loss or the norm of its gradient is. The fused optimisers skip a step whose
-    ``found_inf`` is 1, momentum included; ``first_bad`` is read where the run logs or saves.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
-
-    def check(self, optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> Tensor:
-        """Look at a step before its update; return the gradient's norm."""
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        bad = ~(torch.isfinite(loss) & torch.isfinite(norm))
-        self._first_bad = torch.where(bad & (self._first_bad < 0), step, self._first_bad)
-        optimizer.found_inf = (self._first_bad >= 0).float()  # pyright: ignore[reportAttributeAccessIssue]
-        return norm
-
-    def first_bad(self) -> int | None:
-        """Return the first non-finite step, or None; waits for the device."""
-        step = int(self._first_bad)
-        return None if step < 0 else step

@@ -5,6 +5,7 @@
     run.json                  {"schema", "run", "environment"}
     metrics.jsonl             one object per logged step
     checkpoints/step-N/       state.safetensors + manifest.json (SHA-256 of every file)
+    failure/                  the state before a step that was not finite, a checkpoint too
     encoder.safetensors       plain encoder state dict; written when the run is done
     method.safetensors        the whole method, so that its heads can be evaluated later
     results/TASK-DATA.json    evaluations
@@ -74,6 +75,16 @@ class RunDir:
     def figures(self) -> Path:
         """Folder of pictures."""
         return self.path / "figures"
+
+    @property
+    def failure(self) -> "RunDir":
+        """A folder like this one, whose only checkpoint is the state before a step that was not finite."""
+        return RunDir(self.path / "failure")
+
+    def remove(self) -> None:
+        """Remove the folder and all in it, where there is one."""
+        if self.path.exists():
+            shutil.rmtree(self.path)
 
     def result_file(self, task: str, data: str) -> Path:
         """Return where the result of a task on a SPEC is kept: ``results/TASK-DATA.json``."""
@@ -206,7 +217,7 @@ class RunDir:
         }
         manifest["sha256"] = _digest(manifest)
         with writing(f"The checkpoint of step {step}", self.path, needed=len(state)):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(staging, ignore_errors=True)
             try:
                 staging.mkdir()

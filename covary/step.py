@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from covary import dist
 from covary.augment import make_views
+from covary.guard import FiniteGuard, all_finite
 from covary.keyed import derive
 from covary.methods import AbstractMethod
 from covary.methods.abstract import check_terms
-from covary.nets import convert_batchnorm
-from covary.optim import FiniteGuard, build_optimizer, learning_rate, scale_gradients_lars_
+from covary.nets import buffers_agree, convert_batchnorm
+from covary.optim import build_optimizer, learning_rate, scale_gradients_lars_
 from covary.run import Run
 from covary.types import Batch, Views
 
@@ -58,14 +59,26 @@ class Step:
         if run.compile == "on":
             method.compile(dynamic=False)
         self._run, self._method, self._optimizer = run, method, optimizer
-        self.module = dist.wrap(method, device)
-        self._guard = FiniteGuard(device)
+        self.module = dist.wrap(method, device, share_buffers=not buffers_agree(method))
+        self._guard = FiniteGuard(method, device)
         self._per_epoch = per_epoch
 
     @property
     def first_bad(self) -> int | None:
-        """The first step whose loss or gradient was not finite, or None; waits for the device."""
+        """The first step that was not finite (``FiniteGuard``), or None; the same in all processes.
+
+        Waits for the device.
+        """
         return self._guard.first_bad()
+
+    @property
+    def finite(self) -> bool:
+        """Whether weights and momentum are finite: an update can overflow. Waits for the device."""
+        return all_finite(self._optimizer)
+
+    def restore(self) -> None:
+        """Put method and optimiser into the state before the first step that was not finite."""
+        self._guard.restore()
 
     def lr(self, index: int) -> float:
         """Return the learning rate of the step ``index`` (from 0)."""
@@ -81,9 +94,15 @@ class Step:
 
     def update(self, views: Views, index: int) -> dict[str, Tensor]:
         """Take the step ``index`` on views; return its terms and the norm of its gradient, detached."""
+        terms = self.gradients(views, index)
+        terms["gradient"] = self.change(terms["loss"], index)
+        return terms
+
+    def gradients(self, views: Views, index: int) -> dict[str, Tensor]:
+        """Add the gradients of the step ``index`` on views; return its terms, detached."""
         torch.manual_seed(derive(self._run.seed, "dropout", index, dist.rank()))
         terms = backward(self._run, self.module, views)
-        terms["gradient"] = self.change(terms["loss"], index)
+        dist.check_averaged(self.module)
         return terms
 
     def change(self, loss: Tensor, index: int) -> Tensor:
@@ -97,6 +116,7 @@ class Step:
         optimizer.step()
         optimizer.zero_grad()
         self._method.after_step((index + 1) / (run.epochs * self._per_epoch))
+        self._guard.keep()
         return norm
 
 

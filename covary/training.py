@@ -1,6 +1,5 @@
 """Pretraining: read from top to bottom and you know what a run does."""
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from covary.augment import Recipe, make_views
 from covary.compiling import Choice, choose_compile
 from covary.data import Batches, Fit, ImageStore, Residence, load
 from covary.errors import InputError, TrainingError
+from covary.failure import not_finite
 from covary.meter import out_of_memory
 from covary.methods import AbstractConfig, AbstractMethod
 from covary.online import OnlineKnn
@@ -153,27 +153,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
             folder.check_room(checkpoint_bytes(run, method))
 
     dist.main_first(look)
-    store = dist.main_first(
-        lambda: load(
-            run.data,
-            split="train",
-            fit=Fit.train(run.augment.size),
-            root=session.root,
-            cache=session.cache,
-            max_bad=session.max_bad,
-            residence=session.residence,
-        )
-    )
-    batches = Batches(
-        store,
-        batch_size=run.batch_size,
-        seed=run.seed,
-        device=device,
-        residence=session.residence,
-        readers=session.readers,
-        rank=dist.rank(),
-        world=dist.world_size(),
-    )
+    store, batches = open_images(run, session, device)
     _check_same_images(saved, store, folder)
     compiling = _start(saved, run, method, batches, store, folder, device)
     if dist.is_main():
@@ -217,6 +197,31 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         write_tensors(folder.encoder_file, method.encoder.state_dict())
         write_tensors(folder.method_file, method.state_dict())
     dist.barrier()  # where training returns, its files are there
+
+
+def open_images(run: Run, session: Session, device: torch.device) -> tuple[ImageStore, Batches]:
+    """Return the images of a run and their batches in this process."""
+    store = dist.main_first(
+        lambda: load(
+            run.data,
+            split="train",
+            fit=Fit.train(run.augment.size),
+            root=session.root,
+            cache=session.cache,
+            max_bad=session.max_bad,
+            residence=session.residence,
+        )
+    )
+    return store, Batches(
+        store,
+        batch_size=run.batch_size,
+        seed=run.seed,
+        device=device,
+        residence=session.residence,
+        readers=session.readers,
+        rank=dist.rank(),
+        world=dist.world_size(),
+    )
 
 
 def _start(
@@ -280,14 +285,18 @@ def _loop(
 
             log_now = step % session.log_steps == 0 or step == total
             decide = log_now or dist.world_size() == 1  # processes must agree, and meet only where they log
-            stop_now = decide and dist.any_rank(stop.signum is not None)
+            stop_now = dist.largest(stop.signum or 0) if decide else 0  # the signal, whichever process it came to
             due = decide and dist.any_rank(time.monotonic() - saved_at > session.checkpoint_minutes * 60)
-            save_now = due or stop_now or step == total or _every(session.checkpoint_steps, step)
+            save_now = due or stop_now > 0 or step == total or _every(session.checkpoint_steps, step)
             if log_now or save_now:
                 values = meter.read()
                 lr = take_step.lr(step - 1)
-                if (bad := take_step.first_bad) is not None:
-                    raise TrainingError(_not_finite(bad, values, lr, folder))
+                bad = take_step.first_bad
+                if bad is None and save_now and not take_step.finite:
+                    bad = step  # the update overflowed: the step to come cannot be finite
+                if bad is not None:
+                    take_step.restore()
+                    raise not_finite(bad, values, lr=lr, folder=folder, method=method, optimizer=optimizer)
                 tracker.log(step, epoch, {**values, "lr": lr}, images=(step - logged) * run.batch_size)
                 _warn_of_collapse(values["spread"], tracker)
                 logged = step
@@ -301,7 +310,7 @@ def _loop(
                             tracker.warn_once(line, about=line)
                 saved_at = time.monotonic()
             if stop_now:
-                raise Interrupted(stop.signum or signal.SIGTERM, step)
+                raise Interrupted(stop_now, step)
 
 
 @contextmanager
@@ -355,15 +364,6 @@ def _recorded(saved: dict[str, Any], name: str, kind: type[T], folder: RunDir) -
             "restore it or give another --out."
         )
     return value
-
-
-def _not_finite(step: int, values: dict[str, float], lr: float, folder: RunDir) -> str:
-    terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    return (
-        f"Loss or gradient is not finite at step {step} (lr {lr:.3g}; means since the last log: {terms}). "
-        f"No weight was updated from it; {folder.path} keeps the last checkpoint. "
-        "Lower --optim.lr, add --optim.warmup-epochs, or use --precision fp32 in a new --out."
-    )
 
 
 def _warn_of_collapse(spread: float, tracker: Tracker) -> None:

@@ -41,7 +41,7 @@ def make(place: Path) -> None:
     """Fill an empty folder with one whole thing of every kind: a run, stores, images, annotations."""
     run = replace(default_run("shapes:n=16", image_size=SIZE), encoder="resnet8", stem="cifar")
     folder = RunDir(place / "run")
-    folder.create()
+    folder.path.mkdir(parents=True, exist_ok=True)
     folder.write_run(config.to_json(run), {"threads": 1})
     method = run.build_method()
     rundir.write_tensors(folder.encoder_file, method.encoder.state_dict())

@@ -48,7 +48,9 @@ PUBLIC = {
     ),
     "covary.report": "report",
     "covary.reproduction": "Column Line Measurement Number PAPER Printed Report SCALES Scale TABLES Table reproduce",
-    "covary.nets": "LinearHypernetwork LowRankHypernetwork Teacher build_encoder convert_batchnorm load_weights mlp",
+    "covary.nets": (
+        "LinearHypernetwork LowRankHypernetwork Teacher buffers_agree build_encoder convert_batchnorm load_weights mlp"
+    ),
 }
 
 # what only some files may import

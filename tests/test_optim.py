@@ -9,7 +9,6 @@ from torch import nn
 from covary.errors import InputError
 from covary.optim import (
     LARS_TRUST,
-    FiniteGuard,
     OptimConfig,
     build_optimizer,
     learning_rate,
@@ -102,38 +101,6 @@ def test_lars_equals_the_algorithm_written_out(vectors: bool) -> None:
         optimizer.zero_grad()
     for mine, theirs in zip(module.parameters(), expected, strict=True):
         torch.testing.assert_close(mine.detach(), theirs, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
-@pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_no_update_from_the_first_non_finite_step_on(name: str, where: str) -> None:
-    module = net()
-    optimizer = build_optimizer(OptimConfig(name=name), module)  # type: ignore[arg-type]
-    guard = FiniteGuard(torch.device("cpu"))
-
-    def step(number: int, *, bad: bool) -> None:
-        gradients(module)
-        if bad and where == "gradient":
-            next(module.parameters()).grad.fill_(float("inf"))  # type: ignore[union-attr]
-        loss = torch.tensor(float("nan") if bad and where == "loss" else 1.0)
-        guard.check(optimizer, loss, number)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def snapshot() -> list[torch.Tensor]:
-        state = [value for entries in optimizer.state_dict()["state"].values() for value in entries.values()]
-        return [tensor.clone() for tensor in [*module.parameters(), *state]]
-
-    step(0, bad=False)
-    before = snapshot()
-    step(1, bad=False)
-    assert not all(torch.equal(a, b) for a, b in zip(before, snapshot(), strict=True))
-    assert guard.first_bad() is None
-    before = snapshot()
-    step(2, bad=True)
-    step(3, bad=False)
-    assert guard.first_bad() == 2
-    assert all(torch.equal(a, b) for a, b in zip(before, snapshot(), strict=True))
 
 
 @pytest.mark.parametrize(

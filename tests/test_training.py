@@ -310,7 +310,7 @@ def test_a_run_goes_on_compiled_as_it_began(
 
 def test_a_non_finite_loss_stops_before_anything_is_updated(tmp_path: Path) -> None:
     run = tiny(optim=OptimConfig(lr=1e30))
-    with pytest.raises(TrainingError, match=r"Loss or gradient is not finite at step \d .*Lower --optim.lr"):
+    with pytest.raises(TrainingError, match=r"a statistic of BatchNorm is not finite at step \d .*Lower --optim.lr"):
         train(run, tmp_path, replace(QUIET, checkpoint_steps=1, log_steps=1))
     checkpoint, damaged = RunDir(tmp_path).newest_checkpoint()
     assert checkpoint is not None

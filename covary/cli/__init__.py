@@ -48,12 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"'{name}' is no command; expected one of {', '.join(COMMANDS)}.{did_you_mean(name, COMMANDS)}"
             )
         return importlib.import_module(f"covary.cli.{name}").main(rest)
-    except InputError as error:
-        complain(str(error))
-        return 2
-    except TrainingError as error:
-        complain(str(error))
-        return 1
+    except (InputError, TrainingError) as error:
+        complain(str(error), first=error.first)
+        return 2 if isinstance(error, InputError) else 1
     except Interrupted as stop:
         complain(str(stop))
         return 128 + stop.signum
@@ -62,9 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def complain(message: str) -> None:
-    """Print one line on standard error, whatever the message holds."""
-    if speaks():
+def complain(message: str, *, first: bool | None = None) -> None:
+    """Print one line on standard error, whatever the message holds.
+
+    first: whether this process was the first of all to fail, and tells why; None where that is not known.
+    """
+    if speaks() if first is None else first:
         print(f"covary: {' '.join(message.split())}", file=sys.stderr)
 
 

@@ -14,6 +14,7 @@ from covary.errors import InputError, MissingData, did_you_mean
 from covary.methods import BASES, METHODS
 from covary.preview import configuration, preview
 from covary.recipes import SETTINGS, start_run
+from covary.replay import replay
 from covary.run import Preset, Run
 from covary.training import Session, train
 
@@ -40,6 +41,8 @@ class Options:
     session: Annotated[Session, tyro.conf.arg(name="")]
     dry_run: bool = False
     """Train nothing: print configuration, steps, parameters and memory, and draw the first batch."""
+    replay: bool = False
+    """Train nothing: repeat the step that stopped the run as not finite, and tell where it began."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,6 +50,11 @@ def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     if options.dry_run:
         _show(options)
+        return 0
+    if options.replay:
+        lines = replay(options.run, options.out, options.session).lines()
+        if speaks():
+            print("\n".join(lines))
         return 0
     folder = train(options.run, options.out, options.session)
     if speaks():

@@ -90,6 +90,11 @@ class Batches:
         else:
             yield from self._stream(order, epoch, steps)
 
+    def names(self, batch: Batch) -> list[str]:
+        """Return the names of a batch's images."""
+        order = keyed.permutation(len(self._store), seed=self._seed, stream="order", epoch=batch.epoch)
+        return [self._store.names[row] for row in order[batch.positions].tolist()]
+
     def _stream(self, order: np.ndarray, epoch: int, steps: range) -> Iterator[Batch]:
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._readers) as pool:

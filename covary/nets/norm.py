@@ -69,6 +69,13 @@ def convert_batchnorm(module: nn.Module, device: torch.device) -> nn.Module:
     return nn.SyncBatchNorm.convert_sync_batchnorm(module) if device.type == "cuda" else _over_ranks(module)
 
 
+def buffers_agree(module: nn.Module) -> bool:
+    """Return whether all buffers are those of synchronised BatchNorm, which are equal in all processes."""
+    layers = [layer for layer in module.modules() if isinstance(layer, BatchNormOverRanks | nn.SyncBatchNorm)]
+    agreeing = {id(buffer) for layer in layers for buffer in layer.buffers()}
+    return all(id(buffer) in agreeing for buffer in module.buffers())
+
+
 def _over_ranks(module: nn.Module) -> nn.Module:
     if not isinstance(module, PLAIN):
         for name, child in module.named_children():

@@ -38,7 +38,7 @@ def finished_run(path: Path, method, *, augment: Recipe | None = None) -> Path:
     run = start_run(data=DATA, method=method, image_size=16)
     run = replace(run, encoder="resnet8", stem="cifar", method=method, augment=method.fit(augment or run.augment))
     folder = RunDir(path)
-    folder.create()
+    folder.path.mkdir(parents=True, exist_ok=True)
     folder.write_run(config.to_json(run), {})
     torch.manual_seed(0)
     built = run.build_method()

@@ -26,7 +26,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         run = start_run(data="shapes", method=method, image_size=32)
         run = replace(run, encoder=encoder, stem=stem, method=method, augment=method.fit(run.augment))
         folder = RunDir(tmp_path / "run")
-        folder.create()
+        folder.path.mkdir(parents=True, exist_ok=True)
         folder.write_run(config.to_json(run), {"covary": "0", "torch": torch.__version__})
         with torch.random.fork_rng():
             torch.manual_seed(0)

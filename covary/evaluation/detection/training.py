@@ -1,7 +1,6 @@
 """A detector's training, resumable, and what it finds in test images."""
 
 import math
-import signal
 import time
 from collections.abc import Sequence
 
@@ -87,14 +86,14 @@ def train(
             if step % LOG_ITERATIONS == 0 or last:
                 tracker.log(step, epoch, {**meter.read(), "lr": lr}, images=(step - logged) * schedule.batch_size)
                 logged = step
-            stop_now = dist.any_rank(stop.signum is not None)
-            if dist.any_rank(time.monotonic() - saved_at > CHECKPOINT_MINUTES * 60) or last or stop_now:
+            stop_now = dist.largest(stop.signum or 0)  # the signal, whichever process it came to
+            if dist.any_rank(time.monotonic() - saved_at > CHECKPOINT_MINUTES * 60) or last or stop_now > 0:
                 if dist.is_main():
                     for line in folder.save_checkpoint(step, state_tensors(model, optimizer), {}):
                         tracker.warn_once(line, about=line)
                 saved_at = time.monotonic()
             if stop_now and not last:
-                raise Interrupted(stop.signum or signal.SIGTERM, step)
+                raise Interrupted(stop_now, step)
 
 
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
