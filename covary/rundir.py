@@ -4,6 +4,7 @@
 
     run.json                  {"schema", "run", "environment"}
     metrics.jsonl             one object per logged step
+    skipped.jsonl             {"name", "reason"} of each image that was left out because it cannot be read
     checkpoints/step-N/       state.safetensors + manifest.json (SHA-256 of every file)
     encoder.safetensors       plain encoder state dict; written when the run is done
     method.safetensors        the whole method, so that its heads can be evaluated later
@@ -19,7 +20,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from torch import Tensor
 from covary.errors import InputError
 
 SCHEMA = 1
+SKIPPED = "skipped.jsonl"
 KEEP = 2  # checkpoints kept: the newest, and one to fall back to
 
 
@@ -58,6 +60,11 @@ class RunDir:
     def metrics_file(self) -> Path:
         """One JSON object per logged step."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def skipped_file(self) -> Path:
+        """One JSON object per image that cannot be read."""
+        return self.path / SKIPPED
 
     @property
     def encoder_file(self) -> Path:
@@ -124,7 +131,7 @@ class RunDir:
         Raises InputError: the file is damaged or of another schema.
         """
         try:
-            content = json.loads(self.run_file.read_text(encoding="utf-8"))
+            content = json.loads(self.run_file.read_text(encoding="utf-8"), object_pairs_hook=_no_key_twice)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -141,6 +148,11 @@ class RunDir:
         """Write ``run.json``."""
         content = {"schema": SCHEMA, "run": run, "environment": environment}
         write_atomic(self.run_file, json.dumps(content, indent=2) + "\n")
+
+    def write_skipped(self, skipped: Iterable[tuple[str, str]]) -> None:
+        """Write ``skipped.jsonl``, a line for each name and reason; it is empty where no image was left out."""
+        lines = (json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in skipped)
+        write_atomic(self.skipped_file, "".join(lines))
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Commit a checkpoint: all of it or nothing, whenever the process is killed or the disk is full.
@@ -247,6 +259,15 @@ def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
 
 def _digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raise ValueError where it has a key twice, of which Python's reader takes the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' is there twice")
+    return content
 
 
 def _write_synced(path: Path, content: bytes) -> None:

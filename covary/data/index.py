@@ -1,6 +1,7 @@
 """The index of a store on disk: what is known of its images, beside the file that holds them."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,20 +18,24 @@ from covary.data.store import ImageStore
 
 Form = Literal["decoded", "encoded"]
 
-FORMAT = 2  # raise it when the files of a store change; older stores are then built anew
-META = {"format", "decoder", "classes", "names", "skipped", "ignored"}  # what meta.json holds
+FORMAT = 3  # raise it when the files of a store change; older stores are then built anew
+META = {"format", "decoder", "classes", "names", "skipped", "converted", "ignored"}  # what meta.json holds
 IMAGES: dict[Form, str] = {"decoded": "pixels.bin", "encoded": "files.bin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What the index holds of one image: name, label, height and width, digest of its pixels, bytes in the file."""
+    """What the index holds of one image.
+
+    Name, label, height and width, digest of its pixels, bytes in the file, what was done to make it RGB.
+    """
 
     name: str
     label: int
     size: tuple[int, int]
     digest: bytes
     length: int
+    converted: tuple[str, ...]
 
 
 def write_index(folder: Path, *, content: Content, entries: list[Entry], skipped: list[tuple[str, str]]) -> None:
@@ -50,6 +55,7 @@ def write_index(folder: Path, *, content: Content, entries: list[Entry], skipped
         "classes": content.classes,
         "names": [entry.name for entry in entries],
         "skipped": skipped,
+        "converted": Counter(what for entry in entries for what in entry.converted),
         "ignored": content.ignored,
     }
     (folder / "meta.json").write_text(json.dumps(meta))
@@ -77,6 +83,7 @@ def read_store(folder: Path, form: Form, *, name: str, split: Split, fit: Fit) -
         "names": tuple(meta["names"]),
         "sizes": sizes,
         "skipped": tuple((skipped, reason) for skipped, reason in meta["skipped"]),
+        "converted": meta["converted"],
         "ignored": meta["ignored"],
         "digests": digests,
         "spans": spans,

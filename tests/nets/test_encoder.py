@@ -111,7 +111,7 @@ def test_weights_of_another_network() -> None:
     with pytest.raises(InputError) as caught:
         load_weights(network, state, source="w.safetensors")
     message = str(caught.value)
-    assert message.startswith("The weights of w.safetensors do not fit this network of ")
+    assert message.startswith("The weights of w.safetensors do not fit this network: ")
     assert "1 missing (bn1.weight); 1 unexpected (fc.weight); " in message
     assert "1 of another shape (conv1.weight (32, 3, 3, 3) not (32, 3, 7, 7))" in message
     assert "\n" not in message
