@@ -55,8 +55,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     that was applied; () where the file held the pixels as they are.
     """
     _refuse_oversized(image)
-    orientation = _orientation(image)
     words = _mode(image)
+    orientation = _orientation(image)
     rgb = _colours(image)
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
