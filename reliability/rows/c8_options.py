@@ -81,7 +81,7 @@ def without_images(words: Sequence[str]) -> Answer:
             patches.enter_context(patch(place, side_effect=TouchedError))
         try:
             return command(*words)
-        except Exception as error:  # it went on to look at images, or broke
+        except (Exception, SystemExit) as error:  # it went on to look at images, or broke
             return Answer(-1, "", repr(error))
 
 
@@ -155,7 +155,7 @@ def misspelt(word: str, known: Sequence[str] | dict[str, Any], draw: random.Rand
     """Return a word with one letter of its last part left out, doubled by another, exchanged or swapped."""
     start = word.rfind(".") + 1 or len(word) - len(word.lstrip("-"))
     wrong = word
-    while wrong in known or wrong.replace("_", "-") in known or wrong == word:
+    while wrong == word or wrong in known or wrong.endswith("."):
         at = draw.randrange(start, len(word))
         letter = draw.choice(string.ascii_lowercase)
         wrong = draw.choice(
