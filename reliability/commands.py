@@ -2,13 +2,17 @@
 
 import contextlib
 import io
+import os
 from dataclasses import dataclass
 
 from covary.cli import main
 
-QUICK = ("--encoder", "resnet8", "--image-size", "8", "--epochs", "1", "--device", "cpu", "--knn-epochs", "-1")
+QUICK = (
+    *("--encoder", "resnet8", "--image-size", "8", "--epochs", "1", "--device", "cpu"),
+    *("--knn-epochs", "-1", "--compile", "off", "--tracking.no-progress"),
+)
 SMALL = ("--method.base.head-hidden", "8", "--method.code-hidden", "8", "--method.code", "4")
-TINY = (*QUICK, *SMALL, "--compile", "off", "--tracking.no-progress")
+TINY = (*QUICK, *SMALL)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,18 @@ class Answer:
 
 def command(*arguments: str) -> Answer:
     """Run a command of covary's in this process."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+    out, err = stream("strict"), stream("backslashreplace")  # as Python opens them
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(arguments)
-    return Answer(code, out.getvalue(), err.getvalue())
+    return Answer(code, read(out), read(err))
+
+
+def stream(errors: str) -> io.TextIOWrapper:
+    """Return a stream of UTF-8 in memory."""
+    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=errors)
+
+
+def read(written: io.TextIOWrapper) -> str:
+    """Return what was written to a stream."""
+    written.seek(0)
+    return os.fsdecode(written.buffer.read())

@@ -64,7 +64,7 @@ class ImageStore(ABC):
         if self.skipped:
             name, reason = self.skipped[0]
             lines.append(
-                f"{len(self.skipped):,} images cannot be read and are left out, such as {name} ({reason}); "
+                f"{len(self.skipped):,} images cannot be read and are left out, such as {name!r} ({reason}); "
                 f"{SKIPPED} lists them all"
             )
         if self.converted:
