@@ -31,18 +31,12 @@ class Answer:
 
 def command(*arguments: str) -> Answer:
     """Run a command of covary's in this process."""
-    out, err = stream("strict"), stream("backslashreplace")  # as Python opens them
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    out, err = io.BytesIO(), io.BytesIO()
+    with (
+        contextlib.redirect_stdout(io.TextIOWrapper(out, encoding="utf-8", write_through=True)),
+        contextlib.redirect_stderr(
+            io.TextIOWrapper(err, encoding="utf-8", errors="backslashreplace", write_through=True)
+        ),
+    ):
         code = main(arguments)
-    return Answer(code, read(out), read(err))
-
-
-def stream(errors: str) -> io.TextIOWrapper:
-    """Return a stream of UTF-8 in memory."""
-    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=errors)
-
-
-def read(written: io.TextIOWrapper) -> str:
-    """Return what was written to a stream."""
-    written.seek(0)
-    return os.fsdecode(written.buffer.read())
+        return Answer(code, os.fsdecode(out.getvalue()), os.fsdecode(err.getvalue()))

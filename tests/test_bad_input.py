@@ -402,7 +402,9 @@ def test_images_that_are_left_out_are_named(capsys: pytest.CaptureFixture[str]) 
     assert main([*FOLDER, "data"]) == 0
     said = capsys.readouterr().err
     reason = "ValueError: the file is empty"
-    assert f"1 images cannot be read and are left out, such as 'empty0.png' ({reason}); skipped.jsonl lists them" in said
+    assert (
+        f"1 images cannot be read and are left out, such as 'empty0.png' ({reason}); skipped.jsonl lists them" in said
+    )
     ledger = Path("out/skipped.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in ledger] == [{"name": "empty0.png", "reason": reason}]
 

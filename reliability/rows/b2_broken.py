@@ -138,6 +138,7 @@ def come_and_go(names: Iterable[str]) -> Callable[[Path], folders.Listing]:
 
     return listed
 
+
 ROW = Row(
     id="B2",
     promise="Files that cannot be read are left out and listed, beyond 5 % refused; nothing hangs; resuming is exact",
@@ -145,7 +146,9 @@ ROW = Row(
     check=check,
     mutants={
         "pipes are read": replaced("covary.data.stored._content", lambda file: file.open("rb").read(2**20)),
-        "no ledger": replaced("covary.rundir.RunDir.write_skipped", lambda folder, skipped: folder.skipped_file.touch()),
+        "no ledger": replaced(
+            "covary.rundir.RunDir.write_skipped", lambda folder, skipped: folder.skipped_file.touch()
+        ),
         "any number is left out": replaced("covary.data.build._refuse_bad", lambda *_: None),
     },
     mutant_trials=6,

@@ -134,12 +134,14 @@ def sized() -> list[Case]:
     cases = []
     for count, batch in product(range(5), range(1, 5)):
         if batch % 2:
-            images_, says = 0, "a multiple of 2"
+            fitting, says = 0, "a multiple of 2"
         elif count == 0:
-            images_, says = 0, "holds no image"
+            fitting, says = 0, "holds no image"
         else:
-            images_, says = count * (batch <= count), f"batch size {batch} is larger than the {count} images"
-        cases.append(Case(name=f"{count} images, batch {batch}", build=images(count), images=images_, says=says, batch=batch))
+            fitting, says = count * (batch <= count), f"batch size {batch} is larger than the {count} images"
+        cases.append(
+            Case(name=f"{count} images, batch {batch}", build=images(count), images=images_, says=says, batch=batch)
+        )
     for count, batch, says in ((1, 1, "at least 2"), (3, 3, ""), (2, 3, "batch size 3 is larger")):
         name = f"{count} images, batch {batch}, SimCLR"
         cases.append(

@@ -70,9 +70,10 @@ def train(out: str, *options: str) -> Answer:
 def whole(*options: str) -> bool:
     """Run, or continue; return whether the encoder is the one of a run that met nothing, and nothing is left over."""
     answer = train("out", *options)
-    same = answer.code == 0 and Path("out/encoder.safetensors").read_bytes() == Path(
-        "whole/encoder.safetensors"
-    ).read_bytes()
+    same = (
+        answer.code == 0
+        and Path("out/encoder.safetensors").read_bytes() == Path("whole/encoder.safetensors").read_bytes()
+    )
     return same and not list(Path("cache").rglob("*.building"))
 
 

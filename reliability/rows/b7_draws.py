@@ -114,7 +114,7 @@ uniform = keyed.uniform
 
 ROW = Row(
     id="B7",
-    promise="No two views of a run share a draw, on any number of processes and after any restart, but what partners share",
+    promise="Views share no draw but what partners should, on any number of processes and after any restart",
     trials={"ci": 24, "release": 24},
     check=check,
     mutants={

@@ -1,4 +1,4 @@
-"""C7: where memory is full in the middle of a run, one line says what to change, and the run goes on from its checkpoint.
+"""C7: where memory is full in the middle of a run, one line says what to change; the run goes on from its checkpoint.
 
 The exit code is 1, as of every run that cannot go on.
 """
@@ -133,7 +133,7 @@ WAYS: dict[str, tuple[str, Callable[..., object]]] = {
 
 ROW = Row(
     id="C7",
-    promise="Where memory is full, one line says batch, size and what to lower, and the run continues from its checkpoint",
+    promise="Where memory is full, one line says batch, size and what to lower; the run continues from its checkpoint",
     trials={"ci": len(WAYS), "release": len(WAYS)},
     check=check,
     mutants={

@@ -22,7 +22,6 @@ import tyro
 
 from covary import config
 from covary.cli import main
-from covary.rundir import RunDir
 from reliability.commands import Answer, command
 from reliability.row import Count, Figure, Row, replaced
 
