@@ -112,7 +112,7 @@ def transparent() -> list[Case]:
     alphas = bytes(range(0, 256, 32))
     shown = np.frombuffer(alphas, dtype=np.uint8)[index]
     one = tuple(int(value) for value in RGB[3, 5])
-    hidden = np.where((one == RGB).all(axis=2), 0, 255)
+    hidden = np.where((np.array(one) == RGB).all(axis=2), 0, 255)
     return [
         Case("RGBA.png", encoded(rgba), "RGBA", on_white(RGB, ALPHA), ("RGBA",)),
         Case("RGBA.webp", encoded(rgba, "WEBP", lossless=True, exact=True), "RGBA", on_white(RGB, ALPHA), ("RGBA",)),

@@ -140,7 +140,7 @@ def sized() -> list[Case]:
         else:
             fitting, says = count * (batch <= count), f"batch size {batch} is larger than the {count} images"
         cases.append(
-            Case(name=f"{count} images, batch {batch}", build=images(count), images=images_, says=says, batch=batch)
+            Case(name=f"{count} images, batch {batch}", build=images(count), images=fitting, says=says, batch=batch)
         )
     for count, batch, says in ((1, 1, "at least 2"), (3, 3, ""), (2, 3, "batch size 3 is larger")):
         name = f"{count} images, batch {batch}, SimCLR"
