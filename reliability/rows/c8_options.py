@@ -2,16 +2,18 @@
 
 Options of both commands: each misspelt by one letter, each number as a word, not a number, infinite and negative, each
 choice as another word. ``run.json``, which has no comments or anchors to get wrong: each key misspelt, missing, there
-twice, and of another type.
+once more by another name or its own, and of another type.
 """
 
 import contextlib
 import copy
 import io
+import itertools
 import json
 import random
 import re
 import string
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +42,9 @@ TOUCHES = ("covary.training.load", "covary.run.native_size", "covary.evaluation.
 
 @dataclass(frozen=True)
 class Case:
-    """A command, a ``run.json`` that lies in its folder (None: none), and the option that it should suggest."""
+    """What is wrong, a command, a ``run.json`` in its folder (None: none), and the option that it should suggest."""
 
+    kind: str
     name: str
     words: tuple[str, ...]
     run_json: str | None = None
@@ -57,6 +60,8 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
     draw, count = random.Random(seed), Count()
     cases = [*wrong_options(draw), *wrong_keys(draw)]
     draw.shuffle(cases)
+    turns: dict[str, Iterator[int]] = defaultdict(itertools.count)
+    cases.sort(key=lambda case: next(turns[case.kind]))  # kinds by turns, so that a few cases are of every kind
     right = asked = 0
     for case in cases[: trials - 1]:
         if case.run_json is not None:
@@ -90,12 +95,12 @@ def wrong_options(draw: random.Random) -> Iterator[Case]:
         kinds = dict(re.findall(r"^  (--[a-z][\w.-]*)(?:, --\S+)?( .*)?$", help_of(words), re.MULTILINE))
         for option, kind in kinds.items():
             typo = misspelt(option, kinds, draw)
-            yield Case(f"{typo} for {option}", (*words, typo, "1"), suggests=option)
+            yield Case("option", f"{typo} for {option}", (*words, typo, "1"), suggests=option)
             repeated = min(len(re.findall("FLOAT|INT", kind)), 1 if "[" in kind else 3)
             values = ["x", "nan", "inf", "-1"] if repeated else ["x"] if re.match(r" \{\w+,", kind) else []
             for value in values:
                 if (option, value) not in HAVE_A_MEANING:
-                    yield Case(f"{option} {value}", (*words, option, *[value] * max(1, repeated)))
+                    yield Case("value", f"{option} {value}", (*words, option, *[value] * max(1, repeated)))
 
 
 def wrong_keys(draw: random.Random) -> Iterator[Case]:
@@ -103,7 +108,7 @@ def wrong_keys(draw: random.Random) -> Iterator[Case]:
     whole = saved_run()
     for place in places(whole["run"]):
         *above, key = place
-        for kind in ("misspelt", "missing", "twice", "of another type"):
+        for kind in ("misspelt", "missing", "one more", "twice", "of another type"):
             content = copy.deepcopy(whole)
             holder = content["run"]
             for name in above:
@@ -114,12 +119,14 @@ def wrong_keys(draw: random.Random) -> Iterator[Case]:
                     holder[misspelt(key, holder, draw)] = holder.pop(key)
                 case "missing":
                     del holder[key]
+                case "one more":
+                    holder[misspelt(key, holder, draw)] = holder[key]
                 case "twice":
                     text = json.dumps(replace_key(content, holder, key)).replace('"key again"', json.dumps(key))
                 case _:
                     holder[key] = {"of": "another type"}
             name = f"run.json {'.'.join(place)} {kind}"
-            yield Case(name, COMMANDS["pretrain"], run_json=text or json.dumps(content))
+            yield Case(kind, name, COMMANDS["pretrain"], run_json=text or json.dumps(content))
 
 
 def replace_key(content: dict[str, Any], holder: dict[str, Any], key: str) -> dict[str, Any]:
