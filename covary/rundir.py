@@ -4,6 +4,7 @@
 
     run.json                  {"schema", "run", "environment"}
     metrics.jsonl             one object per logged step
+    skipped.jsonl             {"name", "reason"} of each image that was left out because it cannot be read
     checkpoints/step-N/       state.safetensors + manifest.json (SHA-256 of every file)
     failure/                  the state before a step that was not finite, a checkpoint too
     encoder.safetensors       plain encoder state dict; written when the run is done
@@ -20,7 +21,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,6 +34,7 @@ from covary.disk import free_bytes, megabytes, writing
 from covary.errors import InputError
 
 SCHEMA = 1
+SKIPPED = "skipped.jsonl"
 KEEP = 2  # checkpoints kept: the newest, and one to fall back to
 
 
@@ -60,6 +62,11 @@ class RunDir:
     def metrics_file(self) -> Path:
         """One JSON object per logged step."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def skipped_file(self) -> Path:
+        """One JSON object per image that cannot be read."""
+        return self.path / SKIPPED
 
     @property
     def encoder_file(self) -> Path:
@@ -179,7 +186,7 @@ class RunDir:
         Raises InputError: the file is damaged or of another schema.
         """
         try:
-            content = json.loads(self.run_file.read_text(encoding="utf-8"))
+            content = json.loads(self.run_file.read_text(encoding="utf-8"), object_pairs_hook=_no_key_twice)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
@@ -197,6 +204,11 @@ class RunDir:
         content = json.dumps({"schema": SCHEMA, "run": run, "environment": environment}, indent=2) + "\n"
         with writing(self.run_file.name, self.path, needed=len(content)):
             write_atomic(self.run_file, content)
+
+    def write_skipped(self, skipped: Iterable[tuple[str, str]]) -> None:
+        """Write ``skipped.jsonl``, a line for each name and reason; it is empty where no image was left out."""
+        lines = (json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in skipped)
+        write_atomic(self.skipped_file, "".join(lines))
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> list[str]:
         """Commit a checkpoint: all of it or nothing, whenever the process is killed or the disk is full.
@@ -335,6 +347,15 @@ def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
 
 def _digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raise ValueError where it has a key twice, of which Python's reader takes the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' is there twice")
+    return content
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -166,6 +166,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         step = checkpoint.step
     if dist.is_main():
         folder.truncate_metrics(step)
+        folder.write_skipped(store.skipped)
     tracker = Tracker(
         session.tracking,
         metrics_file=folder.metrics_file,
@@ -180,9 +181,8 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         tracker.say("no checkpoint is whole: starting anew")
     tracker.say(f"{len(store):,} images, {total:,} steps ({batches.steps_per_epoch} an epoch); {batches.reason}")
     tracker.say(compiling.reason)
-    if store.skipped:
-        name, reason = store.skipped[0]
-        tracker.say(f"{len(store.skipped):,} images cannot be read and are left out, such as {name} ({reason})")
+    for line in store.account:
+        tracker.say(line)
     if step:
         tracker.say(f"continuing after step {step:,}")
     online = dist.main_first(

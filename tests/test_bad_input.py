@@ -111,7 +111,20 @@ REFUSED: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]
     ("range upside down", nothing, (*RUN, "--augment.crop.scale", "1", "0.2"), ("crop.scale", "the smaller first")),
     ("choice unknown", nothing, (*RUN, "--device", "tpu"), ("'tpu'", "--device", "cpu")),
     ("no --out", nothing, ("pretrain", *SHAPES), ("--out is missing",)),
-    ("no --data", nothing, ("pretrain", "--out", "out"), ("data is missing", "a folder")),
+    ("no --data", nothing, ("pretrain", "--out", "out"), ("--data is missing; there is no default",)),
+    ("data misspelt", nothing, ("pretrain", "--dta", "x", "--out", "out"), ("--dta x. Did you mean --data?",)),
+    (
+        "what must be given misspelt",
+        nothing,
+        ("pretrain", *SHAPES, "--oot", "out"),
+        ("--out is missing", "Unknown option: --oot out. Did you mean --out?"),
+    ),
+    (
+        "two options misspelt",
+        nothing,
+        (*RUN, "--epoch", "3", "--optim.lrr", "1"),
+        ("--epoch 3 --optim.lrr 1. Did you mean ", "--epochs", "--optim.lr", " and "),
+    ),
     ("method unknown", nothing, (*RUN, "--method", "slt"), ("'slt'", "simclr, byol, ", "Did you mean 'stl'?")),
     ("recipe unknown", nothing, (*RUN, "--recipe", "dmo"), ("'dmo'", "Did you mean 'demo'?")),
     ("preset unknown", nothing, (*RUN, "--preset", "papper"), ("'papper'", "Did you mean 'paper'?")),
@@ -277,6 +290,12 @@ REFUSED: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]
 REFUSED_TO_CONTINUE: list[tuple[str, Callable[[], object], tuple[str, ...], tuple[str, ...]]] = [
     ("option changed", nothing, ("--seed", "1"), ("seed: 0 -> 1", "another --out")),
     ("run.json torn", lambda: Path("out/run.json").write_text("{"), (), ("out/run.json cannot be read",)),
+    (
+        "run.json with a key twice",
+        lambda: Path("out/run.json").write_text(Path("out/run.json").read_text().replace("{", '{"schema": 1,', 1)),
+        (),
+        ("out/run.json cannot be read", "the key 'schema' is there twice"),
+    ),
     ("run.json of another version", run_json(schema=9), (), ("out/run.json has schema 9", "reads 1")),
     ("run.json without the run", run_json(run=None), (), ("'run' is missing", "restore it")),
     ("run.json with an empty run", run_json(run={}), (), ("out/run.json: run.data is missing",)),
@@ -382,7 +401,12 @@ def test_images_that_are_left_out_are_named(capsys: pytest.CaptureFixture[str]) 
     images("data", 19, empty=1)
     assert main([*FOLDER, "data"]) == 0
     said = capsys.readouterr().err
-    assert "1 images cannot be read and are left out, such as empty0.png (ValueError: the file is empty)\n" in said
+    reason = "ValueError: the file is empty"
+    assert (
+        f"1 images cannot be read and are left out, such as 'empty0.png' ({reason}); skipped.jsonl lists them" in said
+    )
+    ledger = Path("out/skipped.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in ledger] == [{"name": "empty0.png", "reason": reason}]
 
 
 def test_an_unfinished_run_is_no_source(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

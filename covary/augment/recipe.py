@@ -195,7 +195,8 @@ class Recipe:
             raise InputError(f"The size of a view is {self.size} pixels; expected 1 or more.")
         if self.views < 1:
             raise InputError(f"The number of views is {self.views}; expected 1 or more.")
-        if not (len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, self.mean)) and min(self.std) > 0):
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if not (len(self.mean) == len(self.std) == 3 and finite and min(self.std) > 0):
             raise InputError(f"mean is {self.mean} and std is {self.std}; expected three numbers each, std above 0.")
         for name in ("flip", "quarter_turns", "grayscale"):
             check_number(name, getattr(self, name), 0, 1)

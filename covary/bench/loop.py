@@ -68,6 +68,7 @@ def noise(size: int, *, batch: int) -> DecodedStore:
         names=tuple(map(str, range(count))),
         sizes=np.full((count, 2), size, dtype=np.int64),
         skipped=(),
+        converted={},
         ignored=0,
         digests=np.zeros((count, 16), dtype=np.uint8),
         spans=(np.arange(count, dtype=np.int64)[:, None] + [0, 1]) * length,

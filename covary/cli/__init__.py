@@ -5,6 +5,7 @@ a checkpoint. This file imports nothing heavy, so that ``covary --help`` is quic
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ commands:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a folder may be any bytes: they are printed as they are
+        sys.stdout.reconfigure(errors="surrogateescape")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0

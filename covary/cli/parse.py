@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 
 import tyro
 
-from covary.errors import InputError
+from covary.errors import InputError, did_you_mean
 
 T = TypeVar("T")
 
 _MISSING = "Missing from"
-_SUGGESTION = "Perhaps you meant:"
-_ASIDES = (_SUGGESTION, "For full helptext", "Argument helptext")
+_UNKNOWN = "Unrecognized options:"
+_SUGGESTIONS = ("Perhaps you meant:", "Arguments similar to")
+_ASIDES = (*_SUGGESTIONS, "For full helptext", "Argument helptext")
 _HELP_COLUMNS = "110"  # of the help text where there is no terminal
 _ONE_LINE_COLUMNS = "10000"  # so that a complaint is not wrapped within a path
 _REWORDED = {
@@ -71,21 +72,33 @@ def asks_help(argv: Sequence[str]) -> bool:
 def one_line(box: str) -> str:
     """Return tyro's complaint, boxed or, where the terminal has no such signs, ruled, as one line in our words.
 
-    Without help text; with the first option that tyro suggests.
+    Without help text; with the first option that tyro suggests for each unknown one.
     """
     lines = _inside(box)
     words = [line.strip() for line in lines]
     if words and words[0].startswith(_MISSING):
-        items = itertools.takewhile(lambda line: not line.startswith(_ASIDES), lines[1:])
-        names = [item.split()[0] for item in items if re.match(r" {4}\S", item)]
-        return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing; there is no default."
+        return _missing(lines[1:])
     complaint = " ".join(itertools.takewhile(lambda line: not line.startswith(_ASIDES), words))
     for pattern, reworded in _REWORDED.items():
         complaint = re.sub(f"^{pattern}$", reworded, complaint)
-    if _SUGGESTION in words[:-1]:
-        option = words[words.index(_SUGGESTION) + 1].split()[0].rstrip(",")
-        complaint += f" Did you mean {option}?"
-    return complaint
+    near = [after.split()[0].rstrip(",") for word, after in itertools.pairwise(words) if word.startswith(_SUGGESTIONS)]
+    return f"{complaint} Did you mean {' and '.join(near)}?" if near else complaint
+
+
+def _missing(lines: Sequence[str]) -> str:
+    """Return what is said of missing options, whose lines these are, and of unknown ones below them."""
+    told = list(itertools.takewhile(lambda line: not line.startswith(_ASIDES), lines))
+    names, unknown = [], []
+    found = names
+    for line in told:
+        if line.startswith(_UNKNOWN):
+            found = unknown
+        elif re.match(r" {4}\S", line):
+            found.append(line.split()[0])
+    missing = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing; there is no default."
+    if not unknown:
+        return missing
+    return f"{missing} Unknown option: {' '.join(unknown)}.{did_you_mean(unknown[0], names)}".replace("'", "")
 
 
 def _inside(box: str) -> list[str]:

@@ -1,7 +1,7 @@
 """``covary pretrain``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -9,7 +9,7 @@ import tyro
 
 from covary import dist
 from covary.cli import speaks
-from covary.cli.parse import asks_help, parse, peek
+from covary.cli.parse import parse, peek
 from covary.errors import InputError, MissingData, did_you_mean
 from covary.methods import BASES, METHODS
 from covary.preview import configuration, preview
@@ -68,8 +68,9 @@ def _options(argv: Sequence[str]) -> Options:
         peek(argv, option) for option in ("--data", "--recipe", "--method", "--base", "--targets")
     )
     preset = _preset(peek(argv, "--preset") or "paper")
+    unnamed = not (data or recipe)
     run = start_run(
-        data="shapes" if asks_help(argv) and not (data or recipe) else data,
+        data="shapes" if unnamed else data,
         recipe=recipe,
         method=method,
         base=base,
@@ -93,7 +94,7 @@ def _options(argv: Sequence[str]) -> Options:
             preset=preset,
             targets=targets,
             image_size=run.augment.size,
-            run=run,
+            run=replace(run, data=tyro.MISSING) if unnamed else run,
             session=Session(),
         ),
     )

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, __version__, features
+from PIL import Image, ImageFile, __version__, features
 
 RULES = 2  # raise it when any rule below changes: stores built under other rules are then not used
 
@@ -14,6 +14,7 @@ SUFFIXES = frozenset(
 )
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs: a quarter of a GiB as RGB
+CONVERTED = "covary.converted"  # where ``info`` of a decoded image says what was done to make it RGB
 
 _ORIENTATION = 0x0112  # EXIF tag 274
 _UPRIGHT = {
@@ -48,11 +49,20 @@ def decode(data: bytes, *, reduction: Callable[[int, int], int] = lambda width, 
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return an opened image as RGB, upright; ``docs/data.md`` has the rule of each mode."""
+    """Return an opened image as RGB, upright; ``docs/data.md`` has the rule of each mode.
+
+    ``info[CONVERTED]`` of what is returned is a tuple of words, such as ("RGBA", "turned by EXIF"), one for each rule
+    that was applied; () where the file held the pixels as they are.
+    """
     _refuse_oversized(image)
+    words = _mode(image)
     orientation = _orientation(image)
     rgb = _colours(image)
-    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+    if orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+        words += ("turned by EXIF",)
+    rgb.info[CONVERTED] = words + (("first of several frames",) if _has_frames(image) else ())
+    return rgb
 
 
 def planes(image: Image.Image) -> tuple[np.ndarray, ...]:
@@ -76,6 +86,23 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # a damaged EXIF block is no reason to lose the image
         return 1
+
+
+def _mode(image: Image.Image) -> tuple[str, ...]:
+    """Return the name of a mode that is not plain 8-bit RGB, as a tuple of none or one."""
+    if image.mode != "RGB":
+        return (image.mode,)
+    if "transparency" in image.info:
+        return ("RGB with a transparent colour",)
+    deep = isinstance(image, ImageFile.ImageFile) and any(";16" in str(tile.args) for tile in image.tile)
+    return ("RGB of 16 bits",) if deep else ()
+
+
+def _has_frames(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # a damaged second frame is no reason to lose the first
+        return False
 
 
 def _colours(image: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,13 +28,17 @@ IMAGES: dict[Form, str] = {"decoded": "pixels.bin", "encoded": "files.bin"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What the index holds of one image: name, label, height and width, digest of its pixels, bytes in the file."""
+    """What the index holds of one image.
+
+    Name, label, height and width, digest of its pixels, bytes in the file, what was done to make it RGB.
+    """
 
     name: str
     label: int
     size: tuple[int, int]
     digest: bytes
     length: int
+    converted: tuple[str, ...]
 
 
 def write_index(folder: Path, *, content: Content, entries: list[Entry], skipped: list[tuple[str, str]]) -> None:
@@ -53,6 +58,7 @@ def write_index(folder: Path, *, content: Content, entries: list[Entry], skipped
         "classes": content.classes,
         "names": [entry.name for entry in entries],
         "skipped": skipped,
+        "converted": Counter(what for entry in entries for what in entry.converted),
         "ignored": content.ignored,
     }
     (folder / "meta.json").write_text(json.dumps(meta))
@@ -105,6 +111,7 @@ def _read_index(folder: Path, form: Form, *, length: int) -> dict[str, Any]:
         "names": tuple(meta["names"]),
         "sizes": sizes,
         "skipped": tuple((skipped, reason) for skipped, reason in meta["skipped"]),
+        "converted": meta["converted"],
         "ignored": meta["ignored"],
         "digests": digests,
         "spans": spans,

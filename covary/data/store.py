@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from covary.data.source import Split
+from covary.rundir import SKIPPED
 
 PIECE = 4_000_000  # bytes of decoded images that a thread reads in one go
 
@@ -30,6 +31,7 @@ class ImageStore(ABC):
     names:   n names, unique within the source (a relative path where the image is a file).
     sizes:   int64 (n, 2), height and width of each decoded image.
     skipped: (name, reason) of each image that could not be decoded.
+    converted: how many images were made RGB by each rule of ``decode.to_rgb``, in the whole store.
     ignored: files met in the source that are not images.
     digests: uint8 (n, 16), BLAKE2b of each image's decoded pixels, (3, height, width).
     spans:   int64 (n, 2), first byte of each image in the store's file, and the first that follows.
@@ -42,6 +44,7 @@ class ImageStore(ABC):
     names: tuple[str, ...]
     sizes: np.ndarray
     skipped: tuple[tuple[str, str], ...]
+    converted: Mapping[str, int]
     ignored: int
     digests: np.ndarray
     spans: np.ndarray
@@ -53,6 +56,20 @@ class ImageStore(ABC):
     def uniform(self) -> bool:
         """Whether all images have one size."""
         return bool((self.sizes == self.sizes[0]).all())
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """Lines that say which files were left out, and which were not plain RGB."""
+        lines = []
+        if self.skipped:
+            name, reason = self.skipped[0]
+            lines.append(
+                f"{len(self.skipped):,} images cannot be read and are left out, such as {name!r} ({reason}); "
+                f"{SKIPPED} lists them all"
+            )
+        if self.converted:
+            lines.append(f"made RGB: {', '.join(f'{count:,} {what}' for what, count in self.converted.items())}")
+        return tuple(lines)
 
     @property
     @abstractmethod

@@ -1,6 +1,7 @@
 """From the records of a source to what a store keeps of each: decoded in threads, in the order of the source."""
 
 import hashlib
+import stat
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,12 +13,13 @@ import numpy as np
 from PIL import Image
 
 from covary.data.cores import cores
-from covary.data.decode import planes, to_rgb
+from covary.data.decode import CONVERTED, MAX_PIXELS, planes, to_rgb
 from covary.data.fit import Fit
 from covary.data.index import Entry, Form
 from covary.data.source import Content, Record
 
 CHUNK = 32  # records a thread decodes in one go
+MAX_BYTES = 3 * MAX_PIXELS  # of a file: what the largest image takes without compression
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ def stored_one(record: Record, fit: Fit, form: Form) -> Stored | Broken:
     """Decode a record. Its bytes are the pixels, (3, height, width), or, encoded, those of its file."""
     try:
         source, label = record.read()
-        image = _read(source) if isinstance(source, Path) else source
-        pixels = _pixels(image, fit)
+        image = _content(source) if isinstance(source, Path) else source
+        pixels, converted = _pixels(image, fit)
     except MemoryError:
         raise
     except Exception as error:  # whatever a broken file makes Pillow raise: the image is skipped with this reason
@@ -74,24 +76,30 @@ def stored_one(record: Record, fit: Fit, form: Form) -> Stored | Broken:
         size=pixels.shape[1:],
         digest=hashlib.blake2b(pixels.data, digest_size=16).digest(),
         length=len(payload) if isinstance(payload, bytes) else payload.nbytes,
+        converted=converted,
     )
     return Stored(entry, payload)
 
 
-def _read(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # a device or a pipe may never end
-        raise ValueError("it is no regular file")
-    return path.read_bytes()
+def _content(file: Path) -> bytes:
+    """Return the bytes of a file; of a pipe or a device, which may have no end, nothing is ever read."""
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("neither a file nor a link to one")
+    if found.st_size > MAX_BYTES:
+        raise ValueError(f"{found.st_size:,} bytes are more than the limit of {MAX_BYTES:,}")
+    return file.read_bytes()
 
 
-def _pixels(source: np.ndarray | Image.Image | bytes, fit: Fit) -> np.ndarray:
-    """Return uint8 (3, h, w), contiguous."""
+def _pixels(source: np.ndarray | Image.Image | bytes, fit: Fit) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return uint8 (3, h, w), contiguous, and what was done to make it RGB (``decode.to_rgb``)."""
     match source:
         case bytes():
-            return np.stack(planes(fit.decode(source)))
+            image = fit.decode(source)
         case np.ndarray() if fit.keeps(source.shape[1], source.shape[0]):
-            return np.ascontiguousarray(source.transpose(2, 0, 1))
+            return np.ascontiguousarray(source.transpose(2, 0, 1)), ()
         case np.ndarray():
-            return np.stack(planes(fit.apply(Image.fromarray(source))))
+            image = fit.apply(Image.fromarray(source))
         case _:
-            return np.stack(planes(fit.apply(to_rgb(source))))
+            image = fit.apply(to_rgb(source))
+    return np.stack(planes(image)), image.info.get(CONVERTED, ())

@@ -73,6 +73,8 @@ def evaluate(
     for name, number in (("batch_size", batch_size), ("image_size", 1 if image_size is None else image_size)):
         if number < 1:
             raise InputError(f"{name} is {number}; expected 1 or more.")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed}; expected a whole number in [0, 2**63).")
     if std is not None and min(std) <= 0:
         raise InputError(f"std is {std}; expected three positive numbers.")
     if out is not None:

@@ -72,6 +72,9 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, source: str)
     loaded then.
     """
     given = {PREFIXES.sub("", name): tensor for name, tensor in state.items()}
+    if len(given) < len(state):
+        twice = sorted(name for name in given if sum(PREFIXES.sub("", other) == name for other in state) > 1)
+        raise InputError(f"The weights of {source} hold {_told('twice', twice)}, with and without a prefix; keep one.")
     wanted = module.state_dict()
     shapes = {name: (tuple(given[name].shape), tuple(wanted[name].shape)) for name in given.keys() & wanted.keys()}
     faults = {
@@ -81,8 +84,11 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, source: str)
     }
     if any(faults.values()):
         told = "; ".join(_told(kind, names) for kind, names in faults.items() if names)
+        fitting = [wanted[name].numel() for name, (has, is_) in shapes.items() if has == is_]
+        share = sum(fitting) / sum(tensor.numel() for tensor in wanted.values())
         raise InputError(
-            f"The weights of {source} do not fit this network of {len(wanted)} tensors: {told}. "
+            f"The weights of {source} do not fit this network: {len(fitting)} of its {len(wanted)} tensors "
+            f"({share:.1%} of its numbers) fit; {told}. "
             "Name the encoder and the stem that they were trained with."
         )
     module.load_state_dict(given)

@@ -14,7 +14,7 @@ import torch
 
 from covary.errors import InputError
 from covary.evaluation import weights
-from reliability.bombs import BOMBS
+from reliability.weight_bombs import BOMBS
 from reliability.forked import outcomes, peak_of
 from reliability.row import Count, Figure, Row, replaced
 

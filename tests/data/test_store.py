@@ -136,6 +136,30 @@ def test_many_broken_files_are_refused_unless_allowed(tmp_path: Path, cache: Pat
         load(root, split="train", fit=FIT, cache=cache)
 
 
+def test_what_has_no_end_is_never_read(tmp_path: Path, cache: Path) -> None:
+    root = class_folders(tmp_path / "x", {"a": 2})
+    os.mkfifo(root / "pipe.png")
+    (root / "device.png").symlink_to("/dev/zero")
+    (root / "gone.png").symlink_to("nowhere")
+    with (root / "long.png").open("wb") as file:
+        file.truncate(stored.MAX_BYTES + 1)
+    store = load(str(root), split="train", fit=FIT, cache=cache, max_bad=1)
+    reasons = dict(store.skipped)
+    assert len(store) == 2
+    assert reasons["pipe.png"] == reasons["device.png"] == "ValueError: neither a file nor a link to one"
+    assert reasons["gone.png"].startswith("FileNotFoundError: ")
+    assert reasons["long.png"] == "ValueError: 268,435,456 bytes are more than the limit of 268,435,455"
+
+
+def test_what_was_made_rgb_is_counted(tmp_path: Path, cache: Path) -> None:
+    root = class_folders(tmp_path / "x", {"a": 2})
+    write(root / "grey.png", picture(1).convert("L"))
+    write(root / "alpha.png", picture(2).convert("RGBA"))
+    store = load(str(root), split="train", fit=FIT, cache=cache)
+    assert store.converted == {"L": 1, "RGBA": 1}
+    assert store.account == ("made RGB: 1 RGBA, 1 L",)
+
+
 def test_nothing_readable(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(InputError, match="1 of 2 images cannot be read"):
         load(str(broken(tmp_path / "x", good=0)), split="train", fit=FIT, cache=cache)

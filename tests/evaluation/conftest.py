@@ -37,6 +37,7 @@ def make_store() -> MakeStore:
             names=tuple(f"{i}.png" for i in range(n)),
             sizes=np.full((n, 2), size),
             skipped=(),
+            converted={},
             ignored=0,
             digests=np.stack([np.frombuffer(hashlib.md5(p.numpy().tobytes()).digest(), np.uint8) for p in pixels]),
             spans=(np.arange(n)[:, None] + [0, 1]) * 3 * size * size,

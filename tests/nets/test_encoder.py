@@ -116,11 +116,21 @@ def test_weights_of_another_network() -> None:
     with pytest.raises(InputError) as caught:
         load_weights(network, state, source="w.safetensors")
     message = str(caught.value)
-    assert message.startswith("The weights of w.safetensors do not fit this network of ")
+    numbers = {name: tensor.numel() for name, tensor in before.items()}
+    share = 1 - (numbers["conv1.weight"] + numbers["bn1.weight"]) / sum(numbers.values())
+    fit = f"{len(before) - 2} of its {len(before)} tensors ({share:.1%} of its numbers) fit; "
+    assert message.startswith(f"The weights of w.safetensors do not fit this network: {fit}")
     assert "1 missing (bn1.weight); 1 unexpected (fc.weight); " in message
     assert "1 of another shape (conv1.weight (32, 3, 3, 3) not (32, 3, 7, 7))" in message
     assert "\n" not in message
     assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+
+
+def test_two_names_of_one_tensor_are_refused() -> None:
+    network = build_encoder("resnet8")[0]
+    state = {**network.state_dict(), "module.conv1.weight": torch.zeros(3)}
+    with pytest.raises(InputError, match=r"hold 1 twice \(conv1\.weight\), with and without a prefix; keep one"):
+        load_weights(network, state, source="w.safetensors")
 
 
 def test_long_lists_are_cut() -> None:
