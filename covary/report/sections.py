@@ -113,7 +113,9 @@ def missing(runs: Sequence[RunFiles]) -> Section:
             command = (
                 f"covary evaluate untrained:{name} --data {spec} --task {tasks} --out {name}/results/untrained.json"
             )
-            blocks.append(Command(words=f"{run.name}: the same of its weights before training, to compare with.", command=command))
+            blocks.append(
+                Command(words=f"{run.name}: the same of its weights before training, to compare with.", command=command)
+            )
         if run.first_batch is None:
             words = (
                 f"{run.name}: the picture of the first batch; the command that began the run makes it with --dry-run."

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from covary.data import Fit, load
 from covary.data.decode import CONVERTED, decode
-from reliability.bombs import chunk
+from reliability.image_bombs import chunk
 from reliability.pictures import encoded, picture
 from reliability.row import Count, Figure, Row, replaced
 

@@ -12,8 +12,8 @@ from PIL import Image
 from covary.data import Fit
 from covary.data.source import Record
 from covary.data.stored import Broken, stored_one
-from reliability.image_bombs import BOMBS
 from reliability.children import forked
+from reliability.image_bombs import BOMBS
 from reliability.row import Count, Figure, Row, replaced
 
 MEMORY = 512_000_000  # bytes that a child may hold, torch and all

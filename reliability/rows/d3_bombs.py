@@ -14,9 +14,9 @@ import torch
 
 from covary.errors import InputError
 from covary.evaluation import weights
-from reliability.weight_bombs import BOMBS
 from reliability.forked import outcomes, peak_of
 from reliability.row import Count, Figure, Row, replaced
+from reliability.weight_bombs import BOMBS
 
 ROOM = 64 * 2**20  # bytes of address space beyond three times the file
 SLACK = 24 * 2**20  # bytes held beyond three times the file, whatever is in it
