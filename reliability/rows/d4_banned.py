@@ -16,7 +16,8 @@ REVIEWED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("torch.load", "covary/evaluation/pickled.py"): "the importer: weights_only, after its own checks",
         ("a module from a file", "covary/methods/own.py"): "--method FILE.py runs the user's own file, as it says",
-        ("pickle", "reliability/bombs.py"): "writes pickles that grow, reads none",
+        ("exec", "reliability/reader.py"): "a process of its own that runs the lines that an export printed",
+        ("pickle", "reliability/weight_bombs.py"): "writes pickles that grow, reads none",
         ("torch.load", "reliability/rows/d1_hostile.py"): "a mutant: what must not be done",
         ("weights_only=False", "reliability/rows/d1_hostile.py"): "the same",
         ("allow_pickle=True", "reliability/rows/d1_hostile.py"): "the same",
