@@ -21,8 +21,10 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -113,7 +115,7 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / f".probe-{os.getpid()}"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another start may have cleaned up
         except OSError as error:
             _remove_empty(missing)
             if isinstance(error, FileExistsError | NotADirectoryError):
@@ -156,8 +158,7 @@ class RunDir:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                file.seek(0)
-                owner = file.read().strip() or "process unknown"
+                owner = _owner(file)
                 file.close()
                 raise InputError(
                     f"Another run is writing to {self.path} ({owner}); wait for it or give another --out."
@@ -271,8 +272,8 @@ class RunDir:
 
     def clear_staging(self) -> None:
         """Remove what a killed process left half-written."""
-        for leftover in [*self.path.glob("checkpoints/.staging-*"), *self.path.glob(".*.tmp-*")]:
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        for leftover in chain(*map(self.path.glob, ("checkpoints/.staging-*", ".*.tmp-*", ".probe-*"))):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
     def truncate_metrics(self, step: int) -> None:
         """Drop logged lines after ``step``, and a line that a kill tore.
@@ -343,6 +344,16 @@ def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
     if manifest["schema"] != SCHEMA or manifest["step"] != step:
         raise ValueError(f"the manifest names schema {manifest['schema']} and step {manifest['step']}")
     return Checkpoint(step=step, tensors=safetensors.torch.load(state), meta=manifest["meta"])
+
+
+def _owner(lock: TextIO) -> str:
+    """Return who holds a lock file, who may be about to write it."""
+    for _ in range(100):
+        lock.seek(0)
+        if words := lock.read().strip():
+            return words
+        time.sleep(0.01)
+    return "process unknown"
 
 
 def _digest(manifest: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Pretraining: read from top to bottom and you know what a run does."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from covary.tracking import Meter, Tracker, TrackingConfig
 
 T = TypeVar("T")
 
-COLLAPSED = 0.2  # spread of features under which a run is called collapsed; healthy runs lie near 1
+COLLAPSED = 0.2  # spread under which features or embeddings are called collapsed; healthy runs lie near 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +298,7 @@ def _loop(
                     take_step.restore()
                     raise not_finite(bad, values, lr=lr, folder=folder, method=method, optimizer=optimizer)
                 tracker.log(step, epoch, {**values, "lr": lr}, images=(step - logged) * run.batch_size)
-                _warn_of_collapse(values["spread"], tracker)
+                _warn_of_collapse(values, tracker)
                 logged = step
             if dist.is_main() and step % per_epoch == 0 and online and online.due(epoch):
                 with tracker.pause():
@@ -366,10 +366,11 @@ def _recorded(saved: dict[str, Any], name: str, kind: type[T], folder: RunDir) -
     return value
 
 
-def _warn_of_collapse(spread: float, tracker: Tracker) -> None:
-    if spread < COLLAPSED:
-        tracker.warn_once(
-            f"features have collapsed (spread {spread:.3f}; healthy is near 1): all images look alike to the encoder. "
-            "Lower --optim.lr or raise the batch size.",
-            about="collapse",
-        )
+def _warn_of_collapse(values: Mapping[str, float], tracker: Tracker) -> None:
+    for name, rows, network in (("spread", "features", "encoder"), ("spread_embedding", "embeddings", "projector")):
+        if values.get(name, 1) < COLLAPSED:
+            tracker.warn_once(
+                f"{rows} have collapsed ({name} {values[name]:.3f}; healthy is near 1): all images look alike to the "
+                f"{network}. Lower --optim.lr or raise the batch size.",
+                about=name,
+            )

@@ -384,8 +384,10 @@ def test_pretrain_takes_values_and_names(tmp_path: Path) -> None:
 
 def test_collapse_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(covary.training, "COLLAPSED", 100.0)
-    train(tiny(epochs=1), tmp_path, QUIET)
-    assert capsys.readouterr().err.count("features have collapsed") == 1
+    train(tiny(BYOL(head_hidden=8, predictor_hidden=8), epochs=1), tmp_path, QUIET)
+    said = capsys.readouterr().err
+    assert said.count("features have collapsed (spread ") == 1
+    assert said.count("embeddings have collapsed (spread_embedding ") == 1
 
 
 def test_batches_are_the_same_whichever_step_they_start_from() -> None:

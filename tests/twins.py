@@ -195,7 +195,7 @@ def check_twin(method: Any, views: Views, expected: Mapping[str, Tensor], weight
     """Hold values of loss and terms, and gradients of all trained parameters, to those of a twin."""
     loss = sum(weights[name] * value for name, value in expected.items())
     found = method(views)
-    assert found.keys() - {"spread"} == {"loss", *expected}
+    assert found.keys() - {"spread", "spread_embedding"} == {"loss", *expected}
     for name, value in {"loss": loss, **expected}.items():
         torch.testing.assert_close(found[name], value, rtol=1e-9, atol=0, msg=lambda text, name=name: f"{name} {text}")
     trained = {name: p for name, p in method.named_parameters() if p.requires_grad}

@@ -95,8 +95,9 @@ class AbstractMethod(ABC, nn.Module):
     def forward(self, views: Views) -> dict[str, Tensor]:
         """Return ``loss``, the scalar to minimise, and detached scalars to log.
 
-        The logged scalars are the method's loss terms by name, unweighted, and ``spread``. Over several
-        processes every one returns the values of the whole batch.
+        The logged scalars are the method's loss terms by name, unweighted, ``spread``, that of the features of the
+        first view, and where the embedding may collapse before them ``spread_embedding``. Over several processes
+        every one returns the values of the whole batch.
         """
 
     def after_step(self, progress: float) -> None:
@@ -161,10 +162,18 @@ def spread(features: Tensor) -> Tensor:
     return deviation.mean() * features.shape[1] ** 0.5
 
 
-def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float], *, features: Tensor) -> dict[str, Tensor]:
-    """Return what ``AbstractMethod.forward`` returns: weighted sum of the terms, terms, spread."""
+def weighted(
+    terms: Mapping[str, Tensor], weights: Mapping[str, float], *, features: Tensor, embedding: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return what ``AbstractMethod.forward`` returns: weighted sum of the terms, terms, spreads.
+
+    embedding: rows that may collapse before the features do, None where there are none.
+    """
     loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-    return {"loss": loss, **{name: term.detach() for name, term in terms.items()}, "spread": spread(features)}
+    spreads = {"spread": spread(features)}
+    if embedding is not None:
+        spreads["spread_embedding"] = spread(embedding)
+    return {"loss": loss, **{name: term.detach() for name, term in terms.items()}, **spreads}
 
 
 def check_terms(terms: Mapping[str, Tensor], *, method: str) -> None:

@@ -73,12 +73,12 @@ class AugSelfMethod(InvariantMethod):
         self.weights = {"inv": 1.0, **dict.fromkeys(widths, config.weight)}
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return ``loss``, ``inv``, a term for each operation, and ``spread``."""
+        """Return ``loss``, ``inv``, a term for each operation, and the spreads."""
         check_views(views, method="AugSelf", needs=self.config.needs)
-        terms, y = self.compare(views)
+        terms, y, z = self.compare(views)
         forth, back = self._errors(y, views.params), self._errors(y.flip(0), views.params.flip(0))
         terms |= {name: (forth[name] + back[name]) / 2 for name in forth}
-        return weighted(terms, self.weights, features=y[0])
+        return weighted(terms, self.weights, features=y[0], embedding=z)
 
     def _errors(self, y: Tensor, params: Tensor) -> dict[str, Tensor]:
         """Return each operation's loss from the first to the second of features (2, b, D) and parameters (2, b, p)."""

@@ -52,7 +52,7 @@ class Correlation(Dissimilarity):
         self.off_diagonal = config.off_diagonal
         self.projector = config.projector(width, features=features)
 
-    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss; the targets are not read."""
-        loss = barlow_twins(each(self.projector, a), each(self.projector, b), off_diagonal=self.off_diagonal)
-        return self.scale * loss
+    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the loss and the embeddings of a; the targets are not read."""
+        z_a, z_b = each(self.projector, a), each(self.projector, b)
+        return self.scale * barlow_twins(z_a, z_b, off_diagonal=self.off_diagonal), z_a

@@ -25,8 +25,8 @@ class Dissimilarity(ABC, nn.Module):
     projector: nn.Module
 
     @abstractmethod
-    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the dissimilarity of rows that belong together, a scalar.
+    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the dissimilarity of rows that belong together, a scalar, and the embeddings (parts n, d) of a.
 
         a, b: (parts, n, width), rows a[p, i] and b[p, i] belong together; heads run once per part, with BatchNorm
               statistics of its own. targets: a and b as the teacher of the encoder makes them, without gradient; a and
@@ -38,10 +38,12 @@ class Dissimilarity(ABC, nn.Module):
 class Base(AbstractConfig):
     """Configuration of a base: its projector and, in subclasses, its loss.
 
-    constant_lr: parts whose learning rate a run keeps constant by default.
+    constant_lr:  parts whose learning rate a run keeps constant by default.
+    can_collapse: whether the loss is lowest where all embeddings are alike.
     """
 
     constant_lr: ClassVar[tuple[str, ...]] = ()
+    can_collapse: ClassVar[bool] = False
 
     head_layers: int
     """Linear layers of the projector."""
@@ -105,12 +107,12 @@ class TaughtDissimilarity(Dissimilarity):
     def compare(self, predicted: Tensor, target: Tensor) -> Tensor:
         """Return how far predicted embeddings (n, d) are from the teacher's."""
 
-    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss."""
+    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the loss and the embeddings of a."""
         with torch.no_grad():
             to_a, to_b = (each(self.teacher.networks["projector"], target) for target in targets)
-        from_a, from_b = (torch.cat([self.predictor(self.projector(part)) for part in side]) for side in (a, b))
-        return self.compare(from_a, to_b) + self.compare(from_b, to_a)
+        (z_a, from_a), (_, from_b) = (embed(self.projector, self.predictor, side) for side in (a, b))
+        return self.compare(from_a, to_b) + self.compare(from_b, to_a), z_a
 
 
 class Rows(NamedTuple):
@@ -121,6 +123,17 @@ class Rows(NamedTuple):
 
     features: Tensor
     sides: dict[str, tuple[Tensor, Tensor]]
+
+
+class Compared(NamedTuple):
+    """What the base makes of the views.
+
+    terms: the dissimilarities. features: (2, b, D). embedding: of the first term (n, d), None unless it can collapse.
+    """
+
+    terms: dict[str, Tensor]
+    features: Tensor
+    embedding: Tensor | None
 
 
 class BasedMethod(AbstractMethod):
@@ -138,21 +151,22 @@ class BasedMethod(AbstractMethod):
         self.teacher: Teacher | None = None
         if isinstance(base, TeacherBase) and base.teacher == "encoder":
             self.teacher = Teacher(networks, momentum=base.momentum)
-        self._names = tuple(networks)
+        self._names, self._can_collapse = tuple(networks), base.can_collapse
 
     @abstractmethod
     def rows(self, networks: Mapping[str, nn.Module], views: Views) -> Rows:
         """Return what the networks, the method's own or its teacher's, make of the views."""
 
-    def compare(self, views: Views) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the terms that are dissimilarities, and the features (2, b, D)."""
+    def compare(self, views: Views) -> Compared:
+        """Return the terms that are dissimilarities, and what they were computed from."""
         own = self.rows({name: self.get_submodule(name) for name in self._names}, views)
         targets = own.sides
         if self.teacher is not None:
             with torch.no_grad():
                 targets = self.rows(dict(self.teacher.networks.items()), views).sides
-        terms = {name: head(*own.sides[name], targets[name]) for name, head in self.heads.items()}
-        return terms, own.features
+        found = {name: head(*own.sides[name], targets[name]) for name, head in self.heads.items()}
+        first = next(embedding for _, embedding in found.values()) if self._can_collapse else None
+        return Compared({name: term for name, (term, _) in found.items()}, own.features, first)
 
 
 class InvariantMethod(BasedMethod):
@@ -181,10 +195,16 @@ class BaseMethod(InvariantMethod):
         self.config, self.weights = config, {"inv": 1.0}
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return ``loss``, ``inv`` and ``spread``."""
+        """Return ``loss``, ``inv`` and the spreads."""
         check_views(views, method=self.config.name)
-        terms, y = self.compare(views)
-        return weighted(terms, self.weights, features=y[0])
+        terms, y, z = self.compare(views)
+        return weighted(terms, self.weights, features=y[0], embedding=z)
+
+
+def embed(projector: nn.Module, predictor: nn.Module, parts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the embeddings of each part (parts, n, width) and what is predicted from them, (parts n, d) each."""
+    embeddings = [projector(part) for part in parts]
+    return torch.cat(embeddings), torch.cat([predictor(z) for z in embeddings])
 
 
 def each(network: nn.Module, parts: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ class BYOL(TeacherBase):
     """Configuration of BYOL."""
 
     name: ClassVar[str] = "byol"
+    can_collapse = True
 
     head_layers: int = 2
     """Linear layers of the projector (E.2)."""

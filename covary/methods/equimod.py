@@ -100,15 +100,15 @@ class EquiModMethod(BasedMethod, Moves):
         return Rows(y, sides)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return ``loss``, ``inv``, ``equi`` and ``spread``."""
+        """Return ``loss``, ``inv``, ``equi`` and the spreads."""
         check_views(views, method="EquiMod", needs=self.config.needs)
-        terms, y = self.compare(views)
+        terms, y, embedding = self.compare(views)
         if self.concat is not None:
             z = torch.stack([self.concat.projector(view) for view in y])
             found, moved = moved_by_label(self.concat, self.labels, views.params, z, both_ways=self.config.both_ways)
             temperature = self.config.temperature_equi or CONCAT_TEMPERATURE
             terms["equi"] = info_nce(found.flatten(0, 1), moved.flatten(0, 1), temperature=temperature)
-        return weighted(terms, self.weights, features=y[0])
+        return weighted(terms, self.weights, features=y[0], embedding=embedding)
 
     def mover(self) -> Mover:
         """Return the hypernetwork on features, or concat's layer on embeddings."""

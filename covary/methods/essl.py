@@ -64,10 +64,10 @@ class ESSLMethod(InvariantMethod):
         self.weights = {"inv": 1.0, "turn": config.weight}
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return ``loss``, ``inv``, ``turn`` and ``spread``."""
+        """Return ``loss``, ``inv``, ``turn`` and the spreads."""
         check_views(views, method="E-SSL", needs=self.config.needs)
-        terms, y = self.compare(views)
+        terms, y, z = self.compare(views)
         assert views.turned is not None  # check_views
         logits = self.turn_head(self.encoder(views.turned.flatten(0, 1)))
         done = torch.arange(TURNS, device=logits.device).repeat_interleave(views.turned.shape[1])
-        return weighted({**terms, "turn": turns(logits, done)}, self.weights, features=y[0])
+        return weighted({**terms, "turn": turns(logits, done)}, self.weights, features=y[0], embedding=z)

@@ -66,10 +66,10 @@ class SENMethod(BasedMethod, Moves):
         return Rows(y, {"equi": sides})
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return ``loss``, ``equi`` and ``spread``."""
+        """Return ``loss``, ``equi`` and the spreads."""
         check_views(views, method="SEN", needs=self.config.needs)
-        terms, y = self.compare(views)
-        return weighted(terms, self.weights, features=y[0])
+        terms, y, z = self.compare(views)
+        return weighted(terms, self.weights, features=y[0], embedding=z)
 
     def mover(self) -> Mover:
         """Return the hypernetwork on features."""

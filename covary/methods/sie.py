@@ -115,10 +115,10 @@ class SIEMethod(BasedMethod, Moves):
         return Rows(y, {"inv": (inv[:1], inv[1:]), "equi": moved})
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return ``loss``, ``inv``, ``equi`` and ``spread``."""
+        """Return ``loss``, ``inv``, ``equi`` and the spreads."""
         check_views(views, method="SIE", needs=self.config.needs)
-        terms, y = self.compare(views)
-        return weighted(terms, self.weights, features=y[0])
+        terms, y, z = self.compare(views)
+        return weighted(terms, self.weights, features=y[0], embedding=z)
 
     def mover(self) -> Mover:
         """Return the hypernetwork on the part of the features that moves."""

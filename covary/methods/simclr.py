@@ -49,6 +49,7 @@ class Contrast(Dissimilarity):
         self.temperature = config.temperature
         self.projector = config.projector(width, features=features)
 
-    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss; the targets are not read."""
-        return info_nce(each(self.projector, a), each(self.projector, b), temperature=self.temperature)
+    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the loss and the embeddings of a; the targets are not read."""
+        z_a, z_b = each(self.projector, a), each(self.projector, b)
+        return info_nce(z_a, z_b, temperature=self.temperature), z_a

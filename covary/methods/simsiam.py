@@ -7,12 +7,11 @@ Chen, He: Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv 201
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from covary.losses import negative_cosine
 from covary.methods.abstract import require
-from covary.methods.base import Base, Dissimilarity
+from covary.methods.base import Base, Dissimilarity, embed
 from covary.nets import mlp
 
 
@@ -26,6 +25,7 @@ class SimSiam(Base):
 
     name: ClassVar[str] = "simsiam"
     constant_lr = ("predictor",)
+    can_collapse = True
 
     head_layers: int = 2
     """Linear layers of the projector (E.2)."""
@@ -61,12 +61,7 @@ class Siamese(Dissimilarity):
         self.projector = config.projector(width, features=features)
         self.predictor = mlp([config.embedding, config.predictor_hidden, config.embedding])
 
-    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss; the targets are not read."""
-        (z_a, from_a), (z_b, from_b) = (self._embed(side) for side in (a, b))
-        return (negative_cosine(from_a, z_b.detach()) + negative_cosine(from_b, z_a.detach())) / 2
-
-    def _embed(self, parts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings and predictions, (parts n, embedding) each."""
-        embeddings = [self.projector(part) for part in parts]
-        return torch.cat(embeddings), torch.cat([self.predictor(z) for z in embeddings])
+    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the loss and the embeddings of a; the targets are not read."""
+        (z_a, from_a), (z_b, from_b) = (embed(self.projector, self.predictor, side) for side in (a, b))
+        return (negative_cosine(from_a, z_b.detach()) + negative_cosine(from_b, z_a.detach())) / 2, z_a

@@ -155,10 +155,10 @@ class STLMethod(BasedMethod, Moves, ReadsCodes):
         return Rows(y, sides)
 
     def forward(self, views: Views) -> dict[str, Tensor]:
-        """Return ``loss``, ``spread`` and those of ``inv``, ``equi``, ``trans`` whose weight is not 0."""
+        """Return ``loss``, the spreads and those of ``inv``, ``equi``, ``trans`` whose weight is not 0."""
         check_views(views, method="STL", needs=self.config.needs)
-        terms, y = self.compare(views)
-        return weighted(terms, self.weights, features=y[0])
+        terms, y, z = self.compare(views)
+        return weighted(terms, self.weights, features=y[0], embedding=z)
 
     def reader(self) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Return the transformation encoder, None where no loss needs it."""

@@ -59,6 +59,7 @@ class Regularized(Dissimilarity):
         }
         self.projector = config.projector(width, features=features)
 
-    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss; the targets are not read."""
-        return vicreg(each(self.projector, a), each(self.projector, b), **self.weights)
+    def forward(self, a: Tensor, b: Tensor, targets: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the loss and the embeddings of a; the targets are not read."""
+        z_a, z_b = each(self.projector, a), each(self.projector, b)
+        return vicreg(z_a, z_b, **self.weights), z_a

@@ -21,7 +21,7 @@ from reliability.rows.a1_kill import newest_step
 
 PLACES = {
     "step": "covary.step.make_views",
-    "save": "covary.rundir._write_synced",
+    "save": "covary.rundir.sync_folder",
     "evaluation": "covary.online.OnlineKnn.accuracy",
     "building": "covary.data.build._write",
 }

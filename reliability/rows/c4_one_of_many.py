@@ -101,6 +101,7 @@ def job(run: Run, out: Path, *, kind: str = "", rank: int = -1, step: int = -1) 
 def happens(kind: str, *, rank: int, step: int) -> Iterator[None]:
     """Let something happen to the process ``rank`` before the step ``step``, or in the next save of the main one."""
     real, build, taken = covary.step.make_views, Run.build_method, []
+    real_write = rundir._write_synced
 
     def act() -> None:
         print("FIRED", time.time(), flush=True)
@@ -120,9 +121,11 @@ def happens(kind: str, *, rank: int, step: int) -> Iterator[None]:
             act()
         return real(*arguments, **options)
 
-    def save(*arguments: Any, **options: Any) -> None:
-        act()
-        raise OSError(28, "No space left on device")
+    def write(path: Path, content: bytes) -> None:
+        if path.name == "state.safetensors":
+            act()
+            raise OSError(28, "No space left on device")
+        real_write(path, content)
 
     def method(run: Run) -> AbstractMethod:
         built = build(run)
@@ -134,7 +137,7 @@ def happens(kind: str, *, rank: int, step: int) -> Iterator[None]:
         if kind == "odd share":
             act()
         if kind == "disk full":
-            with patch("covary.rundir.RunDir.save_checkpoint", save):
+            with patch("covary.rundir._write_synced", write):
                 yield
         elif kind == "unused head":
             with patch.object(Run, "build_method", method):

@@ -66,7 +66,7 @@ def test_every_parameter_learns_but_the_teachers(variant: str) -> None:
 def test_loss_is_the_weighted_sum_of_the_logged_terms(variant: str) -> None:
     method = tiny_method(variant)
     out = method(tiny_views(6))
-    terms = {key: value for key, value in out.items() if key not in ("loss", "spread")}
+    terms = {key: value for key, value in out.items() if key != "loss" and not key.startswith("spread")}
     assert terms.keys() == method.weights.keys()
     expected = sum(method.weights[key] * value.item() for key, value in terms.items())
     assert float(out["loss"].detach()) == pytest.approx(expected, rel=1e-12)
@@ -90,6 +90,20 @@ def test_loss_falls_when_its_gradient_is_followed(variant: str) -> None:
 def test_spread_is_that_of_the_features_of_the_first_view(variant: str) -> None:
     method, views = tiny_method(variant).eval(), tiny_views(6)
     assert torch.allclose(method(views)["spread"].double(), spread(method.encoder(views.images[0])).double())
+
+
+@variant
+def test_spread_of_the_embedding_is_that_of_the_first_projector_where_it_can_collapse(variant: str) -> None:
+    method, views = tiny_method(variant).eval(), tiny_views(6)
+    base = getattr(method.config, "base", method.config)
+    embeddings: list[torch.Tensor] = []
+    if base.name in ("byol", "simsiam"):
+        first = next(iter(method.heads.values()))
+        first.projector.register_forward_hook(lambda module, given, out: embeddings.append(out))
+    found = method(views)
+    assert ("spread_embedding" in found) == bool(embeddings)
+    if embeddings:
+        assert torch.allclose(found["spread_embedding"].double(), spread(embeddings[0]).double())
 
 
 @variant
