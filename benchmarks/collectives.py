@@ -43,10 +43,10 @@ ASKERS = {
     "covary.nets.norm": "BatchNorm",
     "covary.methods.abstract": "spread",
     "covary.tracking": "terms, where logged",
-    __name__: "flags, where logged",
+    "covary.guard": "whether the step is finite",
 }
 COLLECTIVES = {"all_reduce_sum": "all_reduce", "all_gather_rows": "all_gather"}  # of covary.dist, and what they call
-FLOAT32 = 4  # bytes
+FLOAT32, INT64 = 4, 8  # bytes
 
 Line = tuple[str, str, str]  # what for, in which pass, by which collective
 
@@ -130,10 +130,11 @@ def count(run: Run, device: torch.device) -> dict[str, Any]:
         ledger.watched("all_gather_rows"),
         profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen,
     ):
-        meter.add(backward(run, step.module, step.views(batch)))
+        meter.add(step(batch, 0))
         meter.read()  # what the loop asks for where it logs
-        dist.any_rank(False)
-        dist.any_rank(False)
+        for _ in range(2):
+            ledger.add(("flags, where logged", "forward", "all_reduce"), INT64)
+            dist.any_rank(False)
     wire: dict[str, tuple[int, int]] = {}
     for event in seen.events() or []:
         backend, _, name = event.name.partition(":")
@@ -141,10 +142,12 @@ def count(run: Run, device: torch.device) -> dict[str, Any]:
             calls, numbers = wire.get(name, (0, 0))
             wire[name] = calls + 1, numbers + sum(prod(shape) for shape in event.input_shapes)
     parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
-    buffers = {"what": "buffers", "pass": "forward", "collective": "broadcast", "calls": wire["broadcast"][0]}
+    if "broadcast" in wire:
+        ledger.add(("buffers", "forward", "broadcast"), sum(map(size, method.buffers())))
+        ledger.calls["buffers", "forward", "broadcast"] = wire["broadcast"][0]
     return {
         "parameters": parameters,
-        "lines": [*ledger.lines(), {**buffers, "bytes": sum(map(size, method.buffers()))}],
+        "lines": ledger.lines(),
         "as SyncBatchNorm": sync.lines(),
         "on the wire": {name: {"calls": calls, "numbers": numbers} for name, (calls, numbers) in wire.items()},
     }

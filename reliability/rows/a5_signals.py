@@ -21,7 +21,7 @@ from reliability.rows.a1_kill import newest_step
 
 PLACES = {
     "step": "covary.step.make_views",
-    "save": "covary.rundir.sync_folder",
+    "save": "covary.rundir._write_synced",
     "evaluation": "covary.online.OnlineKnn.accuracy",
     "building": "covary.data.build._write",
 }
@@ -31,6 +31,7 @@ SIGNALS = (
     (signal.SIGUSR1,),
     (signal.SIGINT, signal.SIGINT),
 )
+BEFORE = 2  # files that are written before the first save: run.json, skipped.jsonl
 WITHIN = 5.0  # seconds from the signal to the end of the process
 
 
@@ -44,7 +45,8 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
         options = ["--out", str(run), "--knn-epochs", "1"]
         if place == "building":
             options += ["--cache", str(folder / "fresh")]
-        call = draw.randrange(1, runs.STEPS - 1) if place in ("step", "save") else 0
+        first = {"step": 1, "save": BEFORE}.get(place)
+        call = draw.randrange(first, runs.STEPS - 1) if first else 0
         with runs.at_call(call, PLACES[place], partial(send, signals, sent)):
             code = runs.ended(runs.fork(lambda given=tuple(options): runs.command(*given)))
         waits.append(time.monotonic() - float(sent.read_text()) if sent.exists() else 0.0)
@@ -76,9 +78,9 @@ def send(signals: tuple[signal.Signals, ...], sent: Path) -> None:
 def least(place: str, call: int, signals: tuple[signal.Signals, ...]) -> int:
     """Return the step that a checkpoint must be of, or a later one: that of the signal; a second SIGINT waits for none.
 
-    Every step saves, and a save writes two files; before all of them run.json is written.
+    Every step saves, and a save writes two files, after the ``BEFORE``.
     """
-    finished = {"step": call, "save": (call - 1) // 2, "evaluation": runs.PER_EPOCH - 1, "building": 0}[place]
+    finished = {"step": call, "save": (call - BEFORE) // 2, "evaluation": runs.PER_EPOCH - 1, "building": 0}[place]
     waited = len(signals) == 1 and place != "building"
     return finished + waited
 

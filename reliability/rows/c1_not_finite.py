@@ -133,8 +133,9 @@ def states(run: Run, folder: Path) -> list[State]:
     """Return the state after every number of steps of an untroubled run, in the main process."""
     seen: list[State] = [{}]
 
-    def save(self: RunDir, step: int, tensors: State, meta: dict[str, Any]) -> None:
+    def save(self: RunDir, step: int, tensors: State, meta: dict[str, Any]) -> list[str]:
         seen.append({name: tensor.clone() for name, tensor in tensors.items()})
+        return []
 
     with patch.object(RunDir, "save_checkpoint", save):
         train(run, folder, SESSION)

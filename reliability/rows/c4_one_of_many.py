@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import covary.step
-from covary import dist
+from covary import dist, rundir
 from covary.cli import complain
 from covary.errors import InputError, TrainingError
 from covary.methods import AbstractMethod
