@@ -65,7 +65,7 @@ def copy(tree: Path) -> set[str]:
     for name in SHIPPED:
         shutil.copy(ROOT / name, tree / name)
     files = {path.relative_to(tree).as_posix() for path in (tree / "covary").rglob("*.py")}
-    return files | {"covary/py.typed"}
+    return files | {"covary/py.typed", "covary/report/page.html"}
 
 
 def copy_with_more(tree: Path) -> set[str]:
