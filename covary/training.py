@@ -155,6 +155,7 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     dist.main_first(look)
     store, batches = open_images(run, session, device)
     _check_same_images(saved, store, folder)
+    changed = _changed(saved, folder) if saved else []
     compiling = _start(saved, run, method, batches, store, folder, device)
     if dist.is_main():
         folder.clear_staging()
@@ -185,6 +186,8 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
         tracker.say(line)
     if step:
         tracker.say(f"continuing after step {step:,}")
+    for line in changed:
+        tracker.say(line)
     online = dist.main_first(
         lambda: OnlineKnn.prepare(
             run, every=session.knn_epochs, root=session.root, cache=session.cache, say=tracker.say
@@ -364,6 +367,20 @@ def _recorded(saved: dict[str, Any], name: str, kind: type[T], folder: RunDir) -
             "restore it or give another --out."
         )
     return value
+
+
+def _changed(saved: dict[str, Any], folder: RunDir) -> list[str]:
+    """Return a line for each part of the environment that a number depends on and that is another than at first."""
+    threads, processes = (_recorded(saved, name, int, folder) for name in ("threads", "processes"))
+    lines = []
+    if threads != (now := torch.get_num_threads()):
+        lines.append(f"the run began with {threads} threads, {now} now: set to {threads}, for the same bits")
+    if processes != (now := dist.world_size()):
+        lines.append(
+            f"the run began with {processes} processes, {now} now: the same batches and views; losses and weights differ "
+            "by rounding, dropout draws anew"
+        )
+    return lines
 
 
 def _warn_of_collapse(values: Mapping[str, float], tracker: Tracker) -> None:

@@ -271,7 +271,9 @@ def test_a_run_continues_from_files_what_it_began_from_pixels(tmp_path: Path, mo
     assert equal(weights(moved), weights(whole))
 
 
-def test_threads_of_the_first_start_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_of_the_first_start_are_restored_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with monkeypatch.context() as patch:
         dies_at(4, patch)
         with pytest.raises(Stopped):
@@ -279,11 +281,15 @@ def test_threads_of_the_first_start_are_restored(tmp_path: Path, monkeypatch: py
     file = tmp_path / "run.json"
     content = json.loads(file.read_text())
     threads = torch.get_num_threads()
-    content["environment"]["threads"] = threads + 1
+    content["environment"] |= {"threads": threads + 1, "processes": 2}
     file.write_text(json.dumps(content))
+    capsys.readouterr()
     try:
         train(tiny(), tmp_path, QUIET)
         assert torch.get_num_threads() == threads + 1
+        said = capsys.readouterr().err
+        assert f"the run began with {threads + 1} threads, {threads} now: set to {threads + 1}" in said
+        assert "the run began with 2 processes, 1 now" in said
     finally:
         torch.set_num_threads(threads)
 

@@ -22,7 +22,7 @@ from covary.errors import InputError, TrainingError
 from covary.methods import AbstractMethod
 from covary.run import Run
 from covary.stop import Interrupted
-from covary.training import train
+from covary.training import Session, train
 from reliability.ranks import Ended, start
 from reliability.row import Count, Figure, Row, replaced
 from reliability.small import quiet, small_run
@@ -83,11 +83,11 @@ def same(found: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool
     return found.keys() == right.keys() and all(torch.equal(found[name], right[name]) for name in right)
 
 
-def job(run: Run, out: Path, *, kind: str = "", rank: int = -1, step: int = -1) -> int:
+def job(run: Run, out: Path, session: Session = SESSION, *, kind: str = "", rank: int = -1, step: int = -1) -> int:
     """Train as the command does, and let something happen; return the exit code."""
     with happens(kind, rank=rank, step=step):
         try:
-            train(run, out, SESSION)
+            train(run, out, session)
         except (InputError, TrainingError) as error:
             complain(str(error), first=error.first)
             return 2 if isinstance(error, InputError) else 1
