@@ -56,7 +56,7 @@ def small(config: type[AbstractConfig], *, base: type[Base] = SimCLR) -> Abstrac
 def small_encoder(name: str, *, stem: str) -> tuple[nn.Module, int]:
     """Return a network with BatchNorm and dropout, small enough for eight steps in a blink."""
     layers = [nn.Conv2d(3, FEATURES, 3, stride=2, bias=False), nn.BatchNorm2d(FEATURES), nn.ReLU()]
-    layers += [nn.Conv2d(FEATURES, FEATURES, 3, stride=2, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += [nn.Conv2d(FEATURES, FEATURES, 3, stride=2, padding=1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers, nn.Dropout(0.1)), FEATURES
 
 
@@ -79,6 +79,7 @@ def prepare(folder: Path) -> None:
     """Let this process and its children keep images in a folder, use one thread, and build the small encoder."""
     os.environ["COVARY_CACHE"] = str(folder / "cache")
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts behind it ignore SIGINT
     covary.run.build_encoder = small_encoder
     commit()  # asked of git once, and remembered by the children
 
