@@ -25,6 +25,7 @@ class FiniteGuard:
         carried = [*module.buffers(), *(p.detach() for p in module.parameters() if not p.requires_grad)]
         self._carried = {t.dtype: [each for each in carried if each.dtype == t.dtype] for t in carried}
         self._kept = self._flat()
+        self._spoilt = self._not_finite()  # a mask may be infinite from the start
 
     def check(self, optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> Tensor:
         """Look at a step before its update; return the gradient's norm."""
@@ -54,6 +55,15 @@ class FiniteGuard:
         """Return the first step that was not finite, or None; waits for the device."""
         step = int(self._first_bad)
         return None if step < 0 else step
+
+    def spoilt(self) -> bool:
+        """Return whether more of what is copied is not finite than at the start; waits for the device."""
+        return bool(self._not_finite() > self._spoilt)
+
+    def _not_finite(self) -> Tensor:
+        """Return how many numbers of buffers and weights that are not trained are not finite."""
+        counts = [(~torch.isfinite(now)).sum() for now in self._flat().values()]
+        return torch.stack(counts).sum() if counts else torch.zeros(())
 
     def _flat(self) -> dict[torch.dtype, Tensor]:
         return {dtype: torch.cat([each.flatten() for each in tensors]) for dtype, tensors in self._carried.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 _WHOLE = re.compile(r"(?P<scheme>(?:[A-Za-z][\w+.-]*:)*)~?/", flags=re.ASCII)
 _INSIDE = re.compile(r"(?<![\w.…])~?(?:/+[^\s/'\"<>|;,()]+){2,}/*", flags=re.ASCII)
+_HOME = re.compile(r"/+(home|Users)/+[^/]+/*")  # whose last name is the user's
 
 
 def without_paths(value: Any, known: Sequence[str] = ()) -> Any:
@@ -26,6 +27,8 @@ def without_paths(value: Any, known: Sequence[str] = ()) -> Any:
 
 def shortened(path: str) -> str:
     """Return an absolute path, or a scheme and such a path, with its last name alone."""
+    if _HOME.fullmatch(path):
+        return "…"
     found = _WHOLE.match(path)
     scheme = found["scheme"] if found else ""
     return f"{scheme}…/{path.rstrip('/').rpartition('/')[2]}"

@@ -155,13 +155,21 @@ class RunDir:
                 file = open(self.path / ".lock", "a+")  # noqa: SIM115 - returned open
             except FileNotFoundError:  # a refused start has just removed the folder that it had made
                 continue
+            except OSError as error:
+                raise InputError(f"{self.path} cannot be locked ({error.strerror}); give another --out.") from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 owner = _owner(file)
                 file.close()
                 raise InputError(
                     f"Another run is writing to {self.path} ({owner}); wait for it or give another --out."
+                ) from error
+            except OSError as error:  # some network disks are mounted without locks
+                file.close()
+                raise InputError(
+                    f"The disk of {self.path} cannot lock files ({error.strerror}), which keeps two runs apart; "
+                    "mount it with locks (flock), or give another --out."
                 ) from error
             if os.fstat(file.fileno()).st_nlink:
                 return file
@@ -173,7 +181,7 @@ class RunDir:
         checkpoint: bytes of one. Those that are here already count as room.
         Raises InputError.
         """
-        here = sum(file.stat().st_size for file in self.path.glob("checkpoints/*/*"))
+        here = sum(file.stat().st_size for file in self.path.glob("checkpoints/*/*") if file.is_file())
         needed, free = (KEEP + 1) * checkpoint, free_bytes(self.path) + here
         if free < needed:
             raise InputError(
@@ -207,9 +215,13 @@ class RunDir:
             write_atomic(self.run_file, content)
 
     def write_skipped(self, skipped: Iterable[tuple[str, str]]) -> None:
-        """Write ``skipped.jsonl``, a line for each name and reason; it is empty where no image was left out."""
-        lines = (json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in skipped)
-        write_atomic(self.skipped_file, "".join(lines))
+        """Write ``skipped.jsonl``, a line for each name and reason; it is empty where no image was left out.
+
+        Raises TrainingError: the disk is full or fails.
+        """
+        content = "".join(json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in skipped)
+        with writing(SKIPPED, self.path, needed=len(content)):
+            write_atomic(self.skipped_file, content)
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> list[str]:
         """Commit a checkpoint: all of it or nothing, whenever the process is killed or the disk is full.
@@ -237,8 +249,8 @@ class RunDir:
                 _write_synced(staging / "state.safetensors", state)
                 _write_synced(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
                 sync_folder(staging)
-                if final.exists():  # a damaged one that this run has just recomputed
-                    shutil.rmtree(final)
+                if os.path.lexists(final):  # a damaged one that this run has just recomputed
+                    _remove(final)
                 staging.rename(final)
             except OSError:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -254,7 +266,7 @@ class RunDir:
         for one in sorted(set(steps) - set(kept)):
             place = self.path / "checkpoints" / f"step-{one}"
             try:
-                shutil.rmtree(place)
+                _remove(place)
             except OSError as error:
                 lines.append(f"{place} is of no use any more and cannot be removed ({error.strerror or error})")
         return lines
@@ -272,8 +284,10 @@ class RunDir:
 
     def clear_staging(self) -> None:
         """Remove what a killed process left half-written."""
-        for leftover in chain(*map(self.path.glob, ("checkpoints/.staging-*", ".*.tmp-*", ".probe-*"))):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        places = ("checkpoints/.staging-*", "failure/checkpoints/.staging-*", ".*.tmp-*", ".probe-*")
+        for leftover in chain(*map(self.path.glob, places)):
+            with contextlib.suppress(FileNotFoundError):
+                _remove(leftover)
 
     def truncate_metrics(self, step: int) -> None:
         """Drop logged lines after ``step``, and a line that a kill tore.
@@ -310,6 +324,14 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     sync_folder(path.parent)
 
 
+def _remove(path: Path) -> None:
+    """Remove a file, a link, or a folder and all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _remove_empty(folders: list[Path]) -> None:
     """Remove those of the folders, the innermost first, that are there and empty."""
     for folder in folders:
@@ -335,6 +357,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict):
+        raise ValueError("manifest.json is no object")
     if manifest.pop("sha256") != _digest(manifest):
         raise ValueError("manifest.json differs from its own SHA-256")
     state = (folder / "state.safetensors").read_bytes()

@@ -73,8 +73,11 @@ class Step:
 
     @property
     def finite(self) -> bool:
-        """Whether weights and momentum are finite: an update can overflow. Waits for the device."""
-        return all_finite(self._optimizer)
+        """Whether weights, momentum, buffers and teachers are finite, in all processes: an update can overflow.
+
+        Waits for the device.
+        """
+        return not dist.any_rank(self._guard.spoilt() or not all_finite(self._optimizer))
 
     def restore(self) -> None:
         """Put method and optimiser into the state before the first step that was not finite."""

@@ -29,6 +29,7 @@ from covary.tracking import Meter, Tracker, TrackingConfig
 
 T = TypeVar("T")
 
+MOST_THREADS = 4096  # that run.json may ask for
 COLLAPSED = 0.2  # spread under which features or embeddings are called collapsed; healthy runs lie near 1
 
 
@@ -156,11 +157,12 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     store, batches = open_images(run, session, device)
     _check_same_images(saved, store, folder)
     changed = _changed(saved, folder) if saved else []
-    compiling = _start(saved, run, method, batches, store, folder, device)
     if dist.is_main():
         folder.clear_staging()
     dist.barrier()
     checkpoint, damaged = folder.newest_checkpoint()
+    _check_same_checkpoint(saved is not None, checkpoint.step if checkpoint else 0, folder)
+    compiling = _start(saved, run, method, batches, store, folder, device)
     step, total = 0, run.epochs * batches.steps_per_epoch
     if checkpoint:
         restore_state(checkpoint.tensors, method, optimizer)
@@ -238,7 +240,7 @@ def _start(
 ) -> Choice:
     """Begin a run and record what its numbers depend on, or restore that; return whether the method is compiled."""
     if saved:
-        torch.set_num_threads(_recorded(saved, "threads", int, folder))
+        torch.set_num_threads(_threads(saved, folder))
         compiled = _recorded(saved, "compiled", bool, folder)
         return Choice(compile="on" if compiled else "off", reason=f"{'' if compiled else 'not '}compiled: as it began")
     choice = choose_compile(
@@ -358,10 +360,30 @@ def _check_same_images(saved: dict[str, Any] | None, store: ImageStore, folder: 
         )
 
 
+def _check_same_checkpoint(begun: bool, step: int, folder: RunDir) -> None:
+    """Refuse processes that would continue from different steps: their momentum and images would be of two runs."""
+    found = dist.gather_texts(f"step {step}" if begun else "no run")
+    if len(set(found)) > 1:
+        raise InputError(
+            f"The processes do not find the same run in {folder.path} ({', '.join(found)}); all machines must "
+            "read the same: give an --out on a disk that they share."
+        )
+
+
+def _threads(saved: dict[str, Any], folder: RunDir) -> int:
+    threads = _recorded(saved, "threads", int, folder)
+    if not 1 <= threads <= MOST_THREADS:
+        raise InputError(
+            f"{folder.run_file} is damaged: environment.threads is {threads}, expected 1 to {MOST_THREADS}; "
+            "restore it or give another --out."
+        )
+    return threads
+
+
 def _recorded(saved: dict[str, Any], name: str, kind: type[T], folder: RunDir) -> T:
     """Return what ``run.json`` says of the environment that the run began in."""
     value = saved["environment"].get(name)
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise InputError(
             f"{folder.run_file} is damaged: environment.{name} is {value!r}, expected {kind.__name__}; "
             "restore it or give another --out."
@@ -377,8 +399,8 @@ def _changed(saved: dict[str, Any], folder: RunDir) -> list[str]:
         lines.append(f"the run began with {threads} threads, {now} now: set to {threads}, for the same bits")
     if processes != (now := dist.world_size()):
         lines.append(
-            f"the run began with {processes} processes, {now} now: the same batches and views; losses and weights differ "
-            "by rounding, dropout draws anew"
+            f"the run began with {processes} processes, {now} now: the same batches and views; losses and weights "
+            "differ by rounding, dropout draws anew"
         )
     return lines
 

@@ -62,13 +62,14 @@ def run_row(row: Row, tier: Tier, seed: int) -> dict[str, Any]:
         os.chdir(folder)
         figure = row.check(row.trials[tier], seed, Path(folder))
     seconds = time.monotonic() - began
-    caught = {}
+    caught, seen_by = {}, {}
     for name, mutant in row.mutants.items():
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             with mutant():
                 seen = row.check(row.mutant_trials, seed, Path(folder))
         caught[name] = seen.held < seen.trials and seen.fired > 0
+        seen_by[name] = next(iter(seen.failures), "")
     os.chdir(ROOT)
     return {
         "id": row.id,
@@ -76,6 +77,7 @@ def run_row(row: Row, tier: Tier, seed: int) -> dict[str, Any]:
         **asdict(figure),
         "failures": list(figure.failures[:5]),
         "mutants": caught,
+        "mutants_seen_by": seen_by,
         "met": figure.met and all(caught.values()) and bool(caught),
         "seconds": round(seconds, 1),
         "with_mutants": round(time.monotonic() - began, 1),

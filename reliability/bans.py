@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[1]
 TREES = ("covary", "examples", "benchmarks", "reliability")
 ENDS = (".py", ".js", ".html", ".svg")
 MISSING = object()
+YAML = (
+    *("load", "load_all", "unsafe_load", "unsafe_load_all", "full_load", "full_load_all"),
+    *("Loader", "UnsafeLoader", "FullLoader", "CLoader"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +41,20 @@ class Ban:
 
 
 BANS: Mapping[str, Ban] = {
-    "pickle": Ban(names=("pickle", "_pickle", "cPickle"), sample="from pickle import loads"),
+    "pickle": Ban(names=("pickle", "_pickle", "cPickle", "pandas.read_pickle"), sample="from pickle import loads"),
     "marshal": Ban(names=("marshal",), sample="import marshal as m"),
     "shelve": Ban(names=("shelve",), sample="import shelve"),
     "dill": Ban(names=("dill", "cloudpickle", "joblib"), sample="import dill"),
-    "torch.load": Ban(names=("torch.load",), sample="import torch as t\nread = t.load"),
+    "torch.load": Ban(
+        names=("torch.load", "torch.serialization.load", "torch.hub"), sample="import torch as t\nread = t.load"
+    ),
     "weights_only=False": Ban(
         keyword=("weights_only", False), sample="import torch\ntorch.load(f, weights_only=False)"
     ),
     "allow_pickle=True": Ban(keyword=("allow_pickle", True), sample="import numpy\nnumpy.load(f, allow_pickle=True)"),
     "numpy.load unsaid": Ban(unsaid=("numpy.load", "allow_pickle"), sample="import numpy as np\nnp.load(f)"),
-    "yaml": Ban(names=("yaml.load", "yaml.unsafe_load", "yaml.full_load"), sample="import yaml\nyaml.load(f)"),
-    "eval": Ban(calls=("eval",), sample="eval(text)"),
+    "yaml": Ban(names=tuple(f"yaml.{name}" for name in YAML), sample="import yaml\nyaml.load(f)"),
+    "eval": Ban(calls=("eval", "__import__"), sample="eval(text)"),
     "exec": Ban(calls=("exec",), sample="import builtins\nbuiltins.exec(text)"),
     "compile": Ban(calls=("compile",), sample="compile(text, 'f', 'exec')"),
     "a module from a file": Ban(

@@ -13,6 +13,8 @@ from covary.data import Fit, index
 from covary.evaluation import Result, result
 from covary.evaluation.detection import voc
 from covary.evaluation.source import resolve
+from covary.report.first_batch import first_batch
+from covary.report.read import read_runs
 from covary.reproduction.measuring import read_result
 from covary.run import default_run
 from covary.rundir import RunDir
@@ -46,6 +48,8 @@ def make(place: Path) -> None:
     method = run.build_method()
     rundir.write_tensors(folder.encoder_file, method.encoder.state_dict())
     rundir.write_tensors(folder.method_file, method.state_dict())
+    folder.figures.mkdir()
+    (folder.figures / "first-batch.png").write_bytes(png())
     folder.metrics_file.write_text('{"step": 1}\n{"step": 2}\n')
     for step in (1, 2):
         folder.save_checkpoint(step, {"weight": torch.full((4,), float(step))}, {"epoch": 0})
@@ -56,7 +60,8 @@ def make(place: Path) -> None:
         (place / name).mkdir(parents=True)
     rundir.write_tensors(place / "weights" / "file.safetensors", method.encoder.state_dict())
     measured = {"task": "knn", "protocol": "k 5", "source": "run", "data": "shapes", "metrics": {"top1": 0.5}}
-    result.write(place / "results" / "knn.json", [Result(**measured, seconds=1.0, covary="0", commit=None)])
+    for results in (place / "results", folder.path / "results"):
+        result.write(results / "knn.json", [Result(**measured, seconds=1.0, covary="0", commit=None)])
     (place / "VOC" / "classes.txt").write_text("cat\n")
     for split in ("trainval", "test"):
         (place / "VOC" / "ImageSets" / "Main" / f"{split}.txt").write_text("0\n")
@@ -132,6 +137,10 @@ READERS: Mapping[str, Reader] = {
         pack=lambda content: members({"0.png": png(), "0.json": content}),
     ),
     "result of a table": Reader("results/knn.json", lambda place: read_result(place / "results" / "knn.json")),
+    "result of an export": Reader("run/results/knn.json", lambda place: result.read(place / "run/results/knn.json")),
+    "report, result": Reader("run/results/knn.json", lambda place: read_runs([place / "run"])),
+    "report, metrics": Reader("run/metrics.jsonl", lambda place: read_runs([place / "run"])),
+    "report, picture": Reader("run/figures/first-batch.png", lambda place: first_batch(read_runs([place / "run"]))),
     "annotation": Reader("VOC/Annotations/0.xml", lambda place: voc.load(str(place / "VOC"), root=place)),
 }
 

@@ -79,6 +79,7 @@ def prepare(folder: Path) -> None:
     """Let this process and its children keep images in a folder, use one thread, and build the small encoder."""
     os.environ["COVARY_CACHE"] = str(folder / "cache")
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts behind it ignore SIGINT
     covary.run.build_encoder = small_encoder
     commit()  # asked of git once, and remembered by the children
 

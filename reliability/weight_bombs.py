@@ -3,10 +3,12 @@
 import io
 import json
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -105,6 +107,46 @@ def keys(millions: int) -> bytes:
     return archive(program(dict.fromkeys(map(str, range(260_000 + millions)))))
 
 
+def many(name: str) -> Bomb:
+    """A file whose program has a collection made of the same long list again and again."""
+
+    def bomb(millions: int) -> bytes:
+        numbers = b"".join(b"M" + n.to_bytes(2, "little") for n in range(60_000))
+        calls = b"h\x01h\x00\x85R" * (100 + millions)  # the collection, of the list
+        return archive(b"\x80\x02(]q\x00(" + numbers + b"ec" + name.encode() + b"\nq\x01" + calls + b"t.")
+
+    return bomb
+
+
+def capitals(millions: int) -> bytes:
+    """An archive with a harmless program and, in capitals, others, which torch's reader takes for the same name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as opened:
+        opened.writestr("archive/data.pkl", program({}))
+        for letters in product("Dd", "Aa", "Tt", "A"):
+            opened.writestr(f"archive/{''.join(letters)}.pkl", program({"a": Call(bytearray, (millions * 1_000_000,))}))
+        opened.writestr("archive/version", b"3\n")
+    return buffer.getvalue()
+
+
+def entries(millions: int) -> bytes:
+    """An archive whose directory names one entry very many times."""
+    whole = archive(program({}))
+    start, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
+    one = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, *[0] * 4, 33, *[0] * 3, 1, *[0] * 6) + b"x"
+    count = 200_000 + millions
+    listed = whole[start:end] + one * count
+    size = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count + 4, count + 4, len(listed), start)
+    place = struct.pack("<4sLQL", b"PK\6\7", 0, start + len(listed), 1)
+    return (
+        whole[:start]
+        + listed
+        + size
+        + place
+        + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, *[2**16 - 1] * 2, *[2**32 - 1] * 2, 0)
+    )
+
+
 def call(function: Callable[..., Any]) -> Bomb:
     """A file that has a function make so many bytes of nothing."""
     return lambda millions: archive(program({"weight": Call(function, (millions * 1_000_000,))}))
@@ -121,5 +163,8 @@ BOMBS: Mapping[str, Bomb] = {
     "dictionaries twice in each other": laughs,
     "dictionary in itself": itself,
     "legacy storage": legacy,
+    "a set of a list, many times": many("builtins\nset"),
+    "a Size of a list, many times": many("torch\nSize"),
+    "a second program in capitals": capitals,
     "safetensors of very many names": names,
 }

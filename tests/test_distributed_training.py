@@ -21,6 +21,7 @@ import covary.dist
 import covary.step
 import covary.training
 from covary.cli import main
+from covary.errors import InputError
 from covary.run import Run
 from covary.rundir import RunDir
 from covary.types import Views
@@ -171,6 +172,21 @@ def test_a_stopped_run_goes_on_to_the_same_bits(two: Path, tmp_path: Path) -> No
     assert steps(tmp_path) == list(range(1, 41))
     again, whole = weights(tmp_path), weights(two)
     assert [name for name in whole if not torch.equal(again[name], whole[name])] == []
+
+
+def found_elsewhere(out: str) -> list[str]:
+    said = []
+    for begun, step in ((True, 4), (True, 4 + covary.dist.rank()), (covary.dist.is_main(), 0)):
+        try:
+            covary.training._check_same_checkpoint(begun, step, RunDir(Path(out)))
+        except InputError as error:
+            said.append(str(error))
+    return said
+
+
+def test_processes_that_find_different_checkpoints_are_refused(tmp_path: Path) -> None:
+    for said in run_ranks(found_elsewhere, 2, str(tmp_path)):
+        assert ["(step 4, step 5)" in said[0], "(step 0, no run)" in said[1], len(said)] == [True, True, 2]
 
 
 def test_a_batch_that_does_not_split_is_refused_once(tmp_path: Path) -> None:

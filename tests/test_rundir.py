@@ -135,6 +135,61 @@ def test_a_disk_too_small_for_the_checkpoints_is_refused(tmp_path: Path, monkeyp
     folder.check_room(2_000_000)  # what is there already needs no room
 
 
+@pytest.mark.parametrize("content", ["1", "null", "true", '"a"', "[]", "{}"])
+def test_a_manifest_of_other_json_is_damage(tmp_path: Path, content: str) -> None:
+    folder = RunDir(tmp_path)
+    folder.save_checkpoint(1, tensors(1), {})
+    folder.save_checkpoint(2, tensors(2), {})
+    (tmp_path / "checkpoints" / "step-2" / "manifest.json").write_text(content)
+    checkpoint, damaged = folder.newest_checkpoint()
+    assert checkpoint is not None
+    assert (checkpoint.step, len(damaged)) == (1, 1)
+
+
+def test_a_file_or_link_in_place_of_a_checkpoint_gives_way(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-1").write_text("")
+    (tmp_path / "checkpoints" / "step-9").symlink_to("nowhere")
+    folder.check_room(1)
+    assert folder.save_checkpoint(1, tensors(1), {}) == []
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-1"]
+
+
+def test_what_a_kill_left_half_written_is_cleared(tmp_path: Path) -> None:
+    for place in ("checkpoints/.staging-3", "failure/checkpoints/.staging-2"):
+        (tmp_path / place / "in").mkdir(parents=True)
+    (tmp_path / ".run.json.tmp-1").write_text("")
+    RunDir(tmp_path).clear_staging()
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_full_disk_is_told_of_where_the_list_of_skipped_images_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(TrainingError, match=r"^skipped.jsonl cannot be written to .* \(No space left on device\)"):
+        RunDir(tmp_path).write_skipped([("a.png", "empty")])
+
+
+def test_a_disk_without_locks_is_not_taken_for_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*arguments: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(InputError, match=r"cannot lock files \(Function not implemented\)"), RunDir(tmp_path).lock():
+        pass
+
+
+def test_a_lock_that_cannot_be_opened_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(InputError, match=r"cannot be locked \(Is a directory\)"), RunDir(tmp_path).lock():
+        pass
+
+
 def test_a_block_that_fails_takes_back_the_folders_it_made(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(KeyError), RunDir(tmp_path / "mine" / "a" / "b").made():

@@ -1,5 +1,6 @@
 """The loop: resume, refusals, signals, non-finite steps; all on a run of seconds."""
 
+import itertools
 import json
 import math
 import os
@@ -292,6 +293,45 @@ def test_threads_of_the_first_start_are_restored_and_told(
         assert "the run began with 2 processes, 1 now" in said
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10**9, 10**30, True, "2"])
+def test_threads_that_cannot_be_are_refused(tmp_path: Path, threads: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        dies_at(4, patch)
+        with pytest.raises(Stopped):
+            train(tiny(), tmp_path, QUIET)
+    file = tmp_path / "run.json"
+    content = json.loads(file.read_text())
+    content["environment"]["threads"] = threads
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"is damaged: environment\.threads is "):
+        train(tiny(), tmp_path, QUIET)
+
+
+def test_a_queue_that_is_not_finite_reaches_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Run.build_method
+
+    def build(run: Run) -> AbstractMethod:
+        method = real(run)
+        method.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+        method.register_buffer("queue", torch.zeros(4))
+        steps = itertools.count(1)
+
+        def spoil(progress: float) -> None:
+            if next(steps) == 3:
+                method.get_buffer("queue")[1] = math.nan
+
+        monkeypatch.setattr(method, "after_step", spoil)
+        return method
+
+    monkeypatch.setattr(Run, "build_method", build)
+    with pytest.raises(TrainingError, match="is not finite at step 4"):
+        train(tiny(), tmp_path, replace(QUIET, checkpoint_steps=1))
+    checkpoint, _ = RunDir(tmp_path).newest_checkpoint()
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+    assert checkpoint.tensors["method.queue"].isfinite().all()
 
 
 def test_a_run_goes_on_compiled_as_it_began(

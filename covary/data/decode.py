@@ -26,6 +26,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BLOCK = 1_000_000  # pixels whose values are scaled at once: as floats they take eight times the bytes
 _WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
@@ -115,26 +116,36 @@ def _colours(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(values: np.ndarray) -> np.ndarray:
-    return ((values.astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8)
+    return _by_blocks(values, lambda part: (part.astype(np.int64) * 255 + 32767) // 65535)
 
 
 def _from_integers(values: np.ndarray) -> np.ndarray:
     if values.min() >= 0 and values.max() <= 65535:
         return _from_16_bits(values)
-    return _stretched(values.astype(np.float64))
+    return _stretched(values)
 
 
 def _from_floats(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError("the image holds values that are not finite")
     if values.min() >= 0 and values.max() <= 1:
-        return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
-    return _stretched(values.astype(np.float64))
+        return _by_blocks(values, lambda part: np.rint(part.astype(np.float64) * 255))
+    return _stretched(values)
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:
-    low, high = values.min(), values.max()
-    return np.rint((values - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)
+    low, high = float(values.min()), float(values.max())
+    scale = 255 / ((high - low) or 1.0)
+    return _by_blocks(values, lambda part: np.rint((part.astype(np.float64) - low) * scale))
+
+
+def _by_blocks(values: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return values scaled to uint8, so many of them at a time."""
+    result = np.empty(values.shape, dtype=np.uint8)
+    flat, out = values.reshape(-1), result.reshape(-1)
+    for start in range(0, len(flat), _BLOCK):
+        out[start : start + _BLOCK] = scaled(flat[start : start + _BLOCK])
+    return result
 
 
 _SCALED: dict[str, Callable[[np.ndarray], np.ndarray]] = {

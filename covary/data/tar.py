@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from covary.data.decode import SUFFIXES
 from covary.data.labels import Indexer, RawLabel, class_names
@@ -23,9 +24,27 @@ from covary.errors import InputError
 SPLIT = "{split}"
 TESTS = ("test", "val", "validation")  # the first that has shards is the test split
 LARGEST = 2**28  # bytes of a member: more than the largest image has as pixels
+LARGEST_NAME = 2**20  # bytes of a member's name and what else is said of it before it
 JSON_KEYS = ("label", "cls", "class")  # where a sample's json holds its label
 
+EXTENDED = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+class Header(tarfile.TarInfo):
+    """The header of a member; one that declares a longer name is refused, since ``tarfile`` reads all of it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the header in a block of a shard."""
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in EXTENDED and found.size > LARGEST_NAME:
+            raise tarfile.ReadError(f"a name of {found.size:,} bytes is declared, more than {LARGEST_NAME:,}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,9 @@ def _record(sample: Sample, index: Indexer) -> Record:
 
 def _samples(shard: Path, *, images: bool) -> Iterator[Sample]:
     """Yield the samples of a shard that have an image: neighbouring files whose names agree up to the first dot."""
-    with _reading(shard), tarfile.open(shard) as tar:
+    if not shard.is_file():
+        raise InputError(f"the tar shard {shard} is no file.")
+    with _reading(shard), tarfile.open(shard, tarinfo=Header) as tar:
         files = (member for member in tar if member.isfile())
         for key, members in groupby(files, key=lambda member: _key(member.name)):
             image: bytes | None = None

@@ -17,6 +17,7 @@ PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 HEADER = 8_000_000  # bytes of a safetensors header: about a hundred for each tensor
 TENSORS = 100_000  # that a file may hold
 LONGEST = 1_000  # letters of a dotted name
+LETTERS = 10_000_000  # of all names that are looked at
 
 
 def load_file(encoder: nn.Module, path: Path, *, prefix: str = "", ignore: Sequence[str] = ()) -> None:
@@ -89,6 +90,7 @@ def _flatten(content: object) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = {}
     waiting: list[tuple[str, object]] = [("", content)]
+    letters = 0
     while waiting:
         place, value = waiting.pop()
         if isinstance(value, Tensor) and place:
@@ -100,7 +102,8 @@ def _flatten(content: object) -> dict[str, Tensor]:
                 if isinstance(key, str | int)
             ]
             waiting += reversed(inside)
-        if len(waiting) + len(found) > TENSORS or len(place) > LONGEST:
+            letters += sum(len(name) for name, _ in inside)
+        if len(waiting) + len(found) > TENSORS or len(place) > LONGEST or letters > LETTERS:
             raise ValueError(f"more than {TENSORS:,} tensors, or names of more than {LONGEST:,} letters")
     return found
 

@@ -154,6 +154,6 @@ def _is_number(value: Any) -> bool:
 
 def _parse(content: bytes, damaged: str) -> Any:
     try:
-        return json.loads(content)
+        return json.loads(content.decode())  # of bytes, json would load whatever codec they look like
     except (ValueError, RecursionError) as error:
         raise InputError(f"{damaged} ({error}); restore it.") from error

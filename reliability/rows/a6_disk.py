@@ -57,7 +57,8 @@ def cases(draw: random.Random, reference: str) -> Iterator[tuple[str, Case]]:
             yield f"room for {checkpoints} checkpoints", partial(refused, int(checkpoints * CHECKPOINT))
             yield f"EIO on fsync of {synced}", partial(fsync_fails, reference, synced)
         yield "filled before the trained weights", partial(filled_at_the_end, reference)
-        yield "quota", partial(quota, reference)
+        yield "quota of a checkpoint", partial(quota, reference, "/.staging-4/", 3)
+        yield "quota of the list of images left out", partial(quota, reference, "/.skipped.jsonl", 0)
         for code in (errno.EIO, errno.ENOSPC, errno.EACCES):
             yield f"{errno.errorcode[code]} while removing", partial(removal_fails, reference, code)
         yield "room for 3.3 checkpoints", partial(fits, reference, int(3.3 * CHECKPOINT))
@@ -110,26 +111,40 @@ def fsync_fails(reference: str, name: str, place: Path) -> Seen:
     return outcome(reference, place, place / "run", code, log, fired=failed.exists(), kept=kept)
 
 
-def quota(reference: str, place: Path) -> Seen:
-    """The user's share of the disk is used up amid a file."""
+def quota(reference: str, amid: str, newest: int, place: Path) -> Seen:
+    """The user's share of the disk is used up amid a file, a part of whose path is given, after a checkpoint."""
     real, failed = rundir._write_synced, place / "failed"
 
     def write(path: Path, content: bytes) -> None:
-        if path.parent.name == ".staging-4":
+        if amid in str(path):
             failed.touch()
             path.write_bytes(content[: len(content) // 2])
             raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
         real(path, content)
 
     code, log = trained(place, place / "run", patch("covary.rundir._write_synced", write))
-    kept = newest_step(place / "run") == 3
-    return outcome(reference, place, place / "run", code, log, fired=failed.exists(), kept=kept)
+    kept = newest_step(place / "run") == newest
+    needed = "2.7" if newest else "0.0"
+    return outcome(reference, place, place / "run", code, log, fired=failed.exists(), kept=kept, needed=(needed,))
 
 
-def outcome(reference: str, place: Path, run: Path, code: int, log: str, *, fired: bool, kept: bool) -> Seen:
-    """Return what is to be said of a run that had to stop: its line, its checkpoint, its end on a mended disk."""
+def outcome(
+    reference: str,
+    place: Path,
+    run: Path,
+    code: int,
+    log: str,
+    *,
+    fired: bool,
+    kept: bool,
+    needed: tuple[str, ...] = ("2.7", "0.6"),
+) -> Seen:
+    """Return what is to be said of a run that had to stop: its line, its checkpoint, its end on a mended disk.
+
+    needed: megabytes that the line may name: of a checkpoint or of the encoder.
+    """
     named = NAMED.search(log)
-    words = named is not None and named[1] == str(run) and named[2] in ("2.7", "0.6") and "Traceback" not in log
+    words = named is not None and named[1] == str(run) and named[2] in needed and "Traceback" not in log
     seen = runs.finish(run)
     return fired, code == 1 and kept and words and seen == reference, f"code {code}, kept {kept}, {seen}, {log}"
 
@@ -193,7 +208,7 @@ def trained(place: Path, run: Path, fault: AbstractContextManager[object], *opti
 ROW = Row(
     id="A6",
     promise="A full or failing disk costs no checkpoint: one line says path, free and needed MB; too small is refused",
-    trials={"ci": 23, "release": 69},
+    trials={"ci": 24, "release": 72},
     check=check,
     mutants={
         "saved in place": saved_in_place,

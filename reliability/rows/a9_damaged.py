@@ -18,7 +18,7 @@ def tensors(value: int) -> dict[str, torch.Tensor]:
 
 
 def check(trials: int, seed: int, folder: Path) -> Figure:
-    """Flip, cut, lengthen, empty or remove a file of the newest checkpoint; read what is left."""
+    """Flip, cut, lengthen, empty, replace or remove a file of the newest checkpoint; read what is left."""
     draw, count = random.Random(seed), Count()
     run = RunDir(folder)
     run.save_checkpoint(1, tensors(1), {"epoch": 0})
@@ -50,7 +50,7 @@ def same(checkpoint: Checkpoint, value: int) -> bool:
 @contextmanager
 def damaged(file: Path, content: bytes, draw: random.Random) -> Iterator[str]:
     """Damage a file for the length of a block, whose value is the kind of damage."""
-    kind = draw.choice(("flip", "flip", "flip", "cut", "lengthen", "zeros", "empty", "remove"))
+    kind = draw.choice(("flip", "flip", "flip", "cut", "lengthen", "zeros", "empty", "remove", "other JSON"))
     place = draw.randrange(len(content))
     changed = bytearray(content)
     match kind:
@@ -63,6 +63,8 @@ def damaged(file: Path, content: bytes, draw: random.Random) -> Iterator[str]:
         case "zeros":
             end = min(len(changed), place + 16)
             changed[place:end] = bytes(end - place) if any(changed[place:end]) else b"\1" * (end - place)
+        case "other JSON":
+            changed[:] = draw.choice((b"1", b"null", b"true", b'"a"', b"[]", b"{}"))
         case _:
             changed.clear()
     file.unlink() if kind == "remove" else file.write_bytes(changed)

@@ -57,7 +57,7 @@ def without_limit(data: bytes, *, reduction: Callable[[int, int], int]) -> Image
 
 ROW = Row(
     id="B4",
-    promise="A small file that asks for much memory, or a document named .png, is left out in 2 s and below 512 MB",
+    promise="A file of more than 89 million pixels, or a document named .png, is left out in 2 s and below 512 MB",
     trials={"ci": len(BOMBS), "release": len(BOMBS)},
     check=check,
     mutants={

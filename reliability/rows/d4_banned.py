@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from types import MappingProxyType
 
 from reliability import bans
@@ -43,8 +44,9 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
 
 
 def planted(sample: str) -> Mutant:
-    """Return the mutant in which one more file of the library holds a banned thing."""
-    return replaced("reliability.bans.files", lambda: {**FILES, "covary/planted.py": facts_of(sample)})
+    """Return the mutant in which one more file of the library holds a banned thing, inside a function."""
+    content = f"class Reader:\n    def read(self, f):\n{indent(sample, 8 * ' ')}\n"
+    return replaced("reliability.bans.files", lambda: {**FILES, "covary/planted.py": facts_of(content)})
 
 
 FILES = bans.files()

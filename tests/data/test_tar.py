@@ -1,5 +1,7 @@
+import gzip
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -116,3 +118,19 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     shard(tmp_path / "n.tar", {"z.png": encoded(picture(0)), "z.cls": b"-3"})
     with pytest.raises(InputError, match="has the label -3; expected 0 and above"):
         stored(tmp_path, "n.tar")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_name_that_would_fill_the_memory_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("name")
+    header.type, header.size = kind, 20_000_000
+    with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT) + bytes(20_000_768))
+    with pytest.raises(InputError, match="a name of 20,000,000 bytes is declared"):
+        stored(tmp_path, "a.tar.gz")
+
+
+def test_a_pipe_is_no_shard(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(InputError, match="is no file"):
+        stored(tmp_path, "a.tar")

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import resource
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from covary.errors import InputError
 from covary.evaluation.weights import load_file, read
+from reliability.weight_bombs import Bomb, capitals, entries, many
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -104,6 +106,16 @@ def test_what_would_grow_in_memory_is_refused_by_what_it_declares(tmp_path: Path
     torch.save(inside, path)
     with pytest.raises(InputError, match="holds more than 100,000 tensors, or names of more than 1,000 letters"):
         read(path)
+
+
+@pytest.mark.parametrize("bomb", [many("builtins\nset"), many("torch\nSize"), capitals, entries])
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, bomb: Bomb) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(bomb(4000))  # more than a process has ever freed
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(InputError, match=r"3 times its size|several entries of one name"):
+        read(path)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == limits
 
 
 def test_the_format_before_1_6_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:

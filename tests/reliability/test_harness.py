@@ -63,6 +63,8 @@ def test_a_row_is_met_where_it_always_held_and_every_mutant_was_caught() -> None
 def test_a_row_is_not_met_where_a_mutant_is_not_caught_or_there_is_none() -> None:
     entry = run_row(row(mutants={"break it": breaking, "nothing": harmless}), "ci", 1)
     assert entry["mutants"] == {"break it": True, "nothing": False}
+    assert entry["mutants_seen_by"]["nothing"] == ""
+    assert "did not hold" in entry["mutants_seen_by"]["break it"]
     assert not entry["met"]
     assert not run_row(row(mutants={}), "ci", 1)["met"]
 

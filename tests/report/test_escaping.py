@@ -67,6 +67,8 @@ def test_what_is_not_seen_is_written_out(text: str, shown: str) -> None:
         ("/home/jane/birds", "…/birds"),
         ("/home/jane/birds/", "…/birds"),
         ("~/birds", "…/birds"),
+        ("/home/jane", "…"),
+        ("of /home/jane", "of …"),
         ("wds:/srv/jane/{0..9}.tar", "wds:…/{0..9}.tar"),
         ("untrained:/srv/jane/run", "untrained:…/run"),
         ("wds:https://host.example/a/b.tar", "wds:https:…/b.tar"),
