@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -34,10 +35,10 @@ class Ranks:
 
     pids: list[int]
     folder: Path
-    store: TCPStore
+    agent: int
 
     def wait(self, limit: float) -> list[Ended]:
-        """Wait until all have ended, at most ``limit`` seconds; those that have not are killed."""
+        """Wait until all have ended, at most ``limit`` seconds; those that have not are killed, and the agent is."""
         deadline, codes = time.monotonic() + limit, dict[int, int | None]()
         while len(codes) < len(self.pids):
             for pid in set(self.pids) - set(codes):
@@ -48,17 +49,19 @@ class Ranks:
                 if done:
                     codes[pid] = None if late else os.waitstatus_to_exitcode(status)
             time.sleep(0.01)
+        os.kill(self.agent, 9)
+        os.waitpid(self.agent, 0)
         return [Ended(codes[pid], (self.folder / f"{rank}.txt").read_text()) for rank, pid in enumerate(self.pids)]
 
 
 def start(job: Callable[[], int], world: int, folder: Path) -> Ranks:
     """Start ``job``, whose result is the exit code, in processes that meet as those of torchrun do."""
     folder.mkdir(parents=True, exist_ok=True)
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # torchrun's agent holds such a store
+    agent, port = _agent()
     common = {
         "WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(store.port),
+        "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
     sys.stdout.flush()
@@ -69,7 +72,7 @@ def start(job: Callable[[], int], world: int, folder: Path) -> Ranks:
             os.environ.update(common, RANK=str(rank), LOCAL_RANK=str(rank))
             _child(job, folder / f"{rank}.txt")
         pids.append(pid)
-    return Ranks(pids, folder, store)
+    return Ranks(pids, folder, agent)
 
 
 def command(*words: str) -> Callable[[], int]:
@@ -96,6 +99,27 @@ def results(job: Callable[[], Any], world: int, folder: Path, *, limit: float = 
 def already_met(device: str, **options: Any) -> Iterator[torch.device]:
     """Stand in for ``dist.processes`` where the processes have met."""
     yield HERE
+
+
+def _agent() -> tuple[int, int]:
+    """Start a process that holds the store in which others meet, as torchrun's does; return it and its port.
+
+    The store's thread must not be in the process that forks: a child that is forked while the thread holds a lock waits
+    for that lock for ever.
+    """
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+            os.write(write, str(store.port).encode())
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(write)
+    port = os.read(read, 5)
+    os.close(read)
+    return pid, int(port)
 
 
 def _child(job: Callable[[], int], output: Path) -> None:
