@@ -1,8 +1,8 @@
 """Texts for others' eyes without the user's paths: what lies before the last name of an absolute path becomes ``…``.
 
-An absolute path begins with ``/``, ``~/``, ``~jane/``, a drive (``C:\\``) or a server (``\\\\host\\``). The user's name in
-it goes with the folders, with its spaces where it stands below ``home`` or ``Users`` and a folder follows it. No other
-name is looked for.
+An absolute path begins with ``/``, ``~/``, ``~jane/``, a drive (``C:\\``) or a server (``\\\\host\\``). The user's name
+in it goes with the folders, with its spaces where it stands below ``home`` or ``Users`` and a folder follows it. No
+other name is looked for.
 """
 
 import re

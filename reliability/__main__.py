@@ -37,7 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = sorted(chosen, key=lambda name: SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST))
     began = time.monotonic()
     with ThreadPoolExecutor(options.processes) as pool:
-        rows = dict(zip(order, pool.map(lambda name: _in_a_process(name, options), order), strict=True))
+        try:
+            rows = dict(zip(order, pool.map(lambda name: _in_a_process(name, options), order), strict=True))
+        except KeyboardInterrupt:  # which does not reach the rows, in sessions of their own
+            pool.shutdown(wait=False, cancel_futures=True)
+            group.stop()
+            raise
     found = [rows[name] for name in chosen]
     if not options.rows:
         passport = report.passport(ROOT, seed=options.seed, seconds=time.monotonic() - began)

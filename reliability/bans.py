@@ -229,6 +229,5 @@ def files() -> Mapping[str, Facts]:
     paths = [path for tree in TREES for path in sorted((ROOT / tree).rglob("*"))]
     texts = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in paths if path.suffix in ENDS}
     return {
-        name: facts_of(text) if name.endswith(".py") else Facts(texts=frozenset([text]))
-        for name, text in texts.items()
+        name: facts_of(text) if name.endswith(".py") else Facts(texts=frozenset([text])) for name, text in texts.items()
     }

@@ -19,6 +19,15 @@ class Ended:
     err: str
 
 
+running: set[int] = set()
+
+
+def stop() -> None:
+    """Kill the sessions of all programs that run."""
+    for pid in tuple(running):
+        _kill(pid)
+
+
 def run(command: Sequence[str], *, limit: float, cwd: Path, environ: Mapping[str, str]) -> Ended:
     """Run a program for at most ``limit`` seconds; whatever it started and left in its session is killed.
 
@@ -26,14 +35,20 @@ def run(command: Sequence[str], *, limit: float, cwd: Path, environ: Mapping[str
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=out, stderr=err, start_new_session=True)
+        running.add(process.pid)
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            with contextlib.suppress(ProcessLookupError):  # all of them have ended
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
             process.wait()
+            running.remove(process.pid)
         out.seek(0)
         err.seek(0)
         return Ended(code=code, out=out.read().decode(errors="replace"), err=err.read().decode(errors="replace"))
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # all of them have ended
+        os.killpg(pid, signal.SIGKILL)

@@ -33,7 +33,6 @@ from reliability import runs
 from reliability.row import Count, Figure, Mutant, Row, replaced
 
 
-
 def by(optimizer: Literal["adamw", "lars"], run: Run) -> Run:
     """Return a run with another optimiser."""
     return replace(run, optim=replace(run.optim, name=optimizer))
@@ -70,7 +69,7 @@ def train_until(step: int, run: Run, folder: Path) -> None:
 
 
 def forgets(part: str) -> Mutant:
-    """Return the mutant that does not restore the tensors whose name, and a dot, has a part; those of the optimiser are zeros."""
+    """Return the mutant that begins anew with the tensors in whose name, and a dot, is a part: the optimiser's with 0."""
 
     def restore(tensors: dict[str, Tensor], method: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         fresh = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}

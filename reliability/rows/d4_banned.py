@@ -43,7 +43,12 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
     for thing, ban in list(BANS.items())[:trials]:
         seen = {file for file, facts in bans.files().items() if found(ban, facts)}
         reviewed = {file for name, file in REVIEWED if name == thing}
-        count.add(thing, held=seen == reviewed, fired=all(found(ban, facts_of(each)) for each in ban.samples), seen=seen ^ reviewed)
+        count.add(
+            thing,
+            held=seen == reviewed,
+            fired=all(found(ban, facts_of(each)) for each in ban.samples),
+            seen=seen ^ reviewed,
+        )
     return count.figure(files=len(bans.files()))
 
 

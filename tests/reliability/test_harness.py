@@ -157,7 +157,9 @@ def test_a_commit_is_marked_where_files_changed_that_a_run_does_not_write(tmp_pa
 @pytest.mark.parametrize(("waits", "limit", "code"), [(True, 1.0, None), (False, 60.0, 0)])
 def test_nothing_is_left_of_a_row(tmp_path: Path, waits: bool, limit: float, code: int | None) -> None:
     child = "import time; time.sleep(600)"
-    program = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]); print(p.pid, flush=True)"
+    program = (
+        f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]); print(p.pid, flush=True)"
+    )
     command = [sys.executable, "-c", program + ("; p.wait()" if waits else "")]
     ended = group.run(command, limit=limit, cwd=tmp_path, environ=dict(os.environ))
     assert ended.code == code
