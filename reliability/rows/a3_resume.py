@@ -69,7 +69,7 @@ def train_until(step: int, run: Run, folder: Path) -> None:
 
 
 def forgets(part: str) -> Mutant:
-    """Return the mutant that begins anew with the tensors in whose name, and a dot, is a part: the optimiser's with 0."""
+    """Return the mutant that begins anew with tensors in whose name, and a dot, is a part: the optimiser's with 0."""
 
     def restore(tensors: dict[str, Tensor], method: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         fresh = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}

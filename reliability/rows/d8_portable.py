@@ -56,7 +56,7 @@ def leaking(value: Any, known: Any = ()) -> Any:
 
 ROW = Row(
     id="D8",
-    promise="A report is one file that opens anywhere without server or network; paths in it are cut to their last name",
+    promise="A report is one file that opens anywhere without server or network; its paths are cut to their last name",
     trials={"ci": 5, "release": 20},
     check=check,
     mutants={"paths as they are": replaced("covary.report.read.without_paths", leaking)},
