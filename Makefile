@@ -40,9 +40,9 @@ browser:
 	  || { apt-get update && apt-get install -y --no-install-recommends chromium chromium-driver; } >/dev/null 2>&1 \
 	  || echo "chromium and chromedriver are missing and cannot be installed here: rows D7 and D8 will fail" >&2
 
-# Faults injected and counted, mutants caught: reports/reliability.json and the README's table.
+# Faults injected and counted, mutants caught: reports/reliability.json and the README's table, or OUT=FOLDER alone.
 reliability: setup browser
-	$(BIN)/python -m reliability
+	$(BIN)/python -m reliability $(if $(OUT),--out $(OUT))
 
 reliability-release: setup browser
 	$(BIN)/python -m reliability --tier release

@@ -1,6 +1,9 @@
-"""What is said where a disk does not take what a run writes: the folder, the megabytes needed and those free."""
+"""Files are read without waiting, and a disk that does not take what a run writes is told of in a line that helps."""
 
+import errno
+import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,17 @@ from covary.errors import TrainingError
 def free_bytes(path: Path) -> int:
     """Return the bytes that the disk of a path, or of its nearest parent that exists, has free."""
     return shutil.disk_usage(next(place for place in (path, *path.absolute().parents) if place.exists())).free
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file; a pipe or a device, on which reading could wait for ever, is no file.
+
+    Raises OSError.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        return file.read()
 
 
 def megabytes(count: int) -> str:

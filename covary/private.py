@@ -1,12 +1,32 @@
-"""Texts for others' eyes without the user's paths: what lies before the last name of an absolute path becomes ``…``."""
+"""Texts for others' eyes without the user's paths: what lies before the last name of an absolute path becomes ``…``.
+
+An absolute path begins with ``/``, ``~/``, ``~jane/``, a drive (``C:\\``) or a server (``\\\\host\\``). The user's name
+in it goes with the folders, with its spaces where it stands below ``home`` or ``Users`` and a folder follows it. No
+other name is looked for.
+"""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-_WHOLE = re.compile(r"(?P<scheme>(?:[A-Za-z][\w+.-]*:)*)~?/", flags=re.ASCII)
-_INSIDE = re.compile(r"(?<![\w.…])~?(?:/+[^\s/'\"<>|;,()]+){2,}/*", flags=re.ASCII)
-_HOME = re.compile(r"/+(home|Users)/+[^/]+/*")  # whose last name is the user's
+_PART = r"[^\s/\\'\"<>|;,()]+"
+_HOMES = r"[/\\]+(?:home|Users)[/\\]+"
+_TILDE = r"~(?:[A-Za-z_][\w.-]*)?"
+_WHOLE = re.compile(
+    rf"(?P<scheme>(?:[A-Za-z][\w+.-]*:)*)(?:{_TILDE}(?=[/\\]|$)|(?=/|\\\\)|(?<=\b[A-Za-z]:)(?=\\))", flags=re.ASCII
+)
+_INSIDE = re.compile(
+    r"(?<![\w.…~])(?:"
+    rf"{_HOMES}{_PART}(?: {_PART}){{0,3}}(?=[/\\])(?:[/\\]+{_PART})*"  # the user's name may have spaces
+    rf"|{_HOMES}{_PART}"
+    rf"|~(?:[A-Za-z_][\w.-]*(?:[/\\]+{_PART})|(?:[/\\]+{_PART}){{2}})(?:[/\\]+{_PART})*"
+    rf"|(?:/+[^\s/'\"<>|;,()]+){{2,}}"
+    rf"|(?<=\b[A-Za-z]:)(?:\\+{_PART})+"
+    rf"|\\\\{_PART}(?:\\+{_PART})+"
+    r")[/\\]*",
+    flags=re.ASCII,
+)
+_HOME = re.compile(rf"{_TILDE}[/\\]*|(?:[A-Za-z]:)?{_HOMES}[^/\\]+[/\\]*")  # whose last name is the user's
 
 
 def without_paths(value: Any, known: Sequence[str] = ()) -> Any:
@@ -31,4 +51,5 @@ def shortened(path: str) -> str:
         return "…"
     found = _WHOLE.match(path)
     scheme = found["scheme"] if found else ""
-    return f"{scheme}…/{path.rstrip('/').rpartition('/')[2]}"
+    last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+    return f"{scheme}…/{last}"

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from covary import dist
 from covary.errors import InputError
 from covary.methods import AbstractMethod
+from covary.resuming import check_same_run
 from covary.run import Run
 from covary.rundir import RunDir
 from covary.state import restore_state
 from covary.step import Step, build
-from covary.training import Session, check_same_run, open_images
+from covary.training import Session, open_images
 from covary.types import Views
 
 SHOWN = 8  # names of images in a line

@@ -32,21 +32,12 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from covary.disk import free_bytes, megabytes, writing
+from covary.checkpoint import DAMAGE, SCHEMA, Checkpoint, digest, read_checkpoint
+from covary.disk import free_bytes, megabytes, read_file, writing
 from covary.errors import InputError
 
-SCHEMA = 1
 SKIPPED = "skipped.jsonl"
 KEEP = 2  # checkpoints kept: the newest, and one to fall back to
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A committed and verified checkpoint: its step, its tensors and what the manifest says beside them."""
-
-    step: int
-    tensors: dict[str, Tensor]
-    meta: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -195,7 +186,7 @@ class RunDir:
         Raises InputError: the file is damaged or of another schema.
         """
         try:
-            content = json.loads(self.run_file.read_text(encoding="utf-8"), object_pairs_hook=_no_key_twice)
+            content = json.loads(read_file(self.run_file).decode(), object_pairs_hook=_no_key_twice)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
@@ -240,7 +231,7 @@ class RunDir:
             "files": {"state.safetensors": {"sha256": hashlib.sha256(state).hexdigest(), "bytes": len(state)}},
             "meta": meta,
         }
-        manifest["sha256"] = _digest(manifest)
+        manifest["sha256"] = digest(manifest)
         with writing(f"The checkpoint of step {step}", self.path, needed=len(state)):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(staging, ignore_errors=True)
@@ -272,15 +263,31 @@ class RunDir:
         return lines
 
     def newest_checkpoint(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the newest checkpoint that its manifest confirms, and a line for each damaged one passed over."""
-        damaged = []
-        for step in reversed(self._steps()):
-            folder = self.path / "checkpoints" / f"step-{step}"
-            try:
-                return _read_checkpoint(folder, step), damaged
-            except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
-                damaged.append(f"{folder} is damaged ({error}); trying the one before it.")
-        return None, damaged
+        """Return the newest checkpoint that its manifest confirms, and a line for each damaged one passed over.
+
+        None where there are no checkpoints.
+        Raises InputError: there are some and none is whole, or the disk fails to give one.
+        """
+        folder = self.path / "checkpoints"
+        place, damaged = folder, list[str]()
+        try:
+            for step in reversed(self._steps()):
+                place = folder / f"step-{step}"
+                try:
+                    return read_checkpoint(place, step), [f"{one}; trying the one before it." for one in damaged]
+                except DAMAGE as error:
+                    damaged.append(f"{place} is damaged ({error})")
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or place} cannot be read ({error.strerror or error}); nothing was changed. Make it "
+                "readable and run the same command, or give another --out."
+            ) from error
+        if damaged:
+            raise InputError(
+                f"No checkpoint of {self.path} is whole: {', '.join(damaged)}; nothing was changed. Restore one, or "
+                f"remove {folder} to start anew."
+            )
+        return None, []
 
     def clear_staging(self) -> None:
         """Remove what a killed process left half-written."""
@@ -292,12 +299,16 @@ class RunDir:
     def truncate_metrics(self, step: int) -> None:
         """Drop logged lines after ``step``, and a line that a kill tore.
 
-        Raises TrainingError: the disk is full or fails.
+        Raises InputError: the file cannot be read. TrainingError: the disk is full or fails.
         """
-        if not self.metrics_file.exists():
+        try:
+            content = read_file(self.metrics_file).decode(errors="replace")
+        except FileNotFoundError:
             return
+        except OSError as error:
+            raise InputError(f"{self.metrics_file} cannot be read ({error.strerror}); restore or remove it.") from error
         kept = []
-        for line in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in content.splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
@@ -308,8 +319,11 @@ class RunDir:
             write_atomic(self.metrics_file, content)
 
     def _steps(self) -> list[int]:
-        names = [p.name for p in self.path.glob("checkpoints/step-*")]
-        return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
+        try:
+            names = os.listdir(self.path / "checkpoints")
+        except FileNotFoundError:
+            return []
+        return sorted(int(name[5:]) for name in names if name.startswith("step-") and name[5:].isdecimal())
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -355,21 +369,6 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         write_atomic(path, content)
 
 
-def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict):
-        raise ValueError("manifest.json is no object")
-    if manifest.pop("sha256") != _digest(manifest):
-        raise ValueError("manifest.json differs from its own SHA-256")
-    state = (folder / "state.safetensors").read_bytes()
-    expected = manifest["files"]["state.safetensors"]["sha256"]
-    if hashlib.sha256(state).hexdigest() != expected:
-        raise ValueError("state.safetensors differs from the manifest's SHA-256")
-    if manifest["schema"] != SCHEMA or manifest["step"] != step:
-        raise ValueError(f"the manifest names schema {manifest['schema']} and step {manifest['step']}")
-    return Checkpoint(step=step, tensors=safetensors.torch.load(state), meta=manifest["meta"])
-
-
 def _owner(lock: TextIO) -> str:
     """Return who holds a lock file, who may be about to write it."""
     for _ in range(100):
@@ -378,10 +377,6 @@ def _owner(lock: TextIO) -> str:
             return words
         time.sleep(0.01)
     return "process unknown"
-
-
-def _digest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 
@@ -20,6 +20,7 @@ from covary.methods import AbstractConfig, AbstractMethod
 from covary.online import OnlineKnn
 from covary.optim import OptimConfig
 from covary.recipes import start_run
+from covary.resuming import begun_threads, changes, check_same_checkpoint, check_same_images, check_same_run, recorded
 from covary.run import Compile, Precision, Preset, Run, Stem, environment
 from covary.rundir import RunDir, write_tensors
 from covary.state import restore_state, state_tensors
@@ -27,9 +28,6 @@ from covary.step import Step, build, checkpoint_bytes
 from covary.stop import Interrupted, Stop, stop_signals
 from covary.tracking import Meter, Tracker, TrackingConfig
 
-T = TypeVar("T")
-
-MOST_THREADS = 4096  # that run.json may ask for
 COLLAPSED = 0.2  # spread under which features or embeddings are called collapsed; healthy runs lie near 1
 
 
@@ -155,13 +153,13 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
 
     dist.main_first(look)
     store, batches = open_images(run, session, device)
-    _check_same_images(saved, store, folder)
-    changed = _changed(saved, folder) if saved else []
+    check_same_images(saved, store, folder)
+    lines = changes(saved, folder) if saved else []
     if dist.is_main():
         folder.clear_staging()
     dist.barrier()
     checkpoint, damaged = folder.newest_checkpoint()
-    _check_same_checkpoint(saved is not None, checkpoint.step if checkpoint else 0, folder)
+    check_same_checkpoint(saved is not None, checkpoint.step if checkpoint else 0, folder)
     compiling = _start(saved, run, method, batches, store, folder, device)
     step, total = 0, run.epochs * batches.steps_per_epoch
     if checkpoint:
@@ -180,15 +178,13 @@ def _train(run: Run, folder: RunDir, session: Session, device: torch.device) -> 
     )
     for line in damaged:
         tracker.say(line)
-    if damaged and not checkpoint:
-        tracker.say("no checkpoint is whole: starting anew")
     tracker.say(f"{len(store):,} images, {total:,} steps ({batches.steps_per_epoch} an epoch); {batches.reason}")
     tracker.say(compiling.reason)
     for line in store.account:
         tracker.say(line)
     if step:
         tracker.say(f"continuing after step {step:,}")
-    for line in changed:
+    for line in lines:
         tracker.say(line)
     online = dist.main_first(
         lambda: OnlineKnn.prepare(
@@ -240,8 +236,8 @@ def _start(
 ) -> Choice:
     """Begin a run and record what its numbers depend on, or restore that; return whether the method is compiled."""
     if saved:
-        torch.set_num_threads(_threads(saved, folder))
-        compiled = _recorded(saved, "compiled", bool, folder)
+        torch.set_num_threads(begun_threads(saved, folder))
+        compiled = recorded(saved, "compiled", bool, folder)
         return Choice(compile="on" if compiled else "off", reason=f"{'' if compiled else 'not '}compiled: as it began")
     choice = choose_compile(
         run,
@@ -335,74 +331,6 @@ def _memory(run: Run) -> Iterator[None]:
 
 def _every(count: int, step: int) -> bool:
     return count > 0 and step % count == 0
-
-
-def check_same_run(run: Run, folder: RunDir) -> dict[str, Any] | None:
-    """Return what ``run.json`` holds, or None in a new folder; refuse a folder of another configuration."""
-    saved = folder.read_run()
-    if saved:
-        config.from_json(Run, saved["run"], where=f"{folder.run_file}: run")
-        changed = config.differences(saved["run"], config.to_json(run))
-        if changed:
-            raise InputError(
-                f"{folder.path} holds a run with another configuration ({'; '.join(changed)}); "
-                "give the old options to continue it, or another --out."
-            )
-    return saved
-
-
-def _check_same_images(saved: dict[str, Any] | None, store: ImageStore, folder: RunDir) -> None:
-    if saved and _recorded(saved, "fingerprint", str, folder) != store.fingerprint:
-        raise InputError(
-            f"The images of {store.name} have changed since the run began "
-            f"({_recorded(saved, 'images', int, folder):,} images then, {len(store):,} now, or other content); "
-            "restore them, or give another --out."
-        )
-
-
-def _check_same_checkpoint(begun: bool, step: int, folder: RunDir) -> None:
-    """Refuse processes that would continue from different steps: their momentum and images would be of two runs."""
-    found = dist.gather_texts(f"step {step}" if begun else "no run")
-    if len(set(found)) > 1:
-        raise InputError(
-            f"The processes do not find the same run in {folder.path} ({', '.join(found)}); all machines must "
-            "read the same: give an --out on a disk that they share."
-        )
-
-
-def _threads(saved: dict[str, Any], folder: RunDir) -> int:
-    threads = _recorded(saved, "threads", int, folder)
-    if not 1 <= threads <= MOST_THREADS:
-        raise InputError(
-            f"{folder.run_file} is damaged: environment.threads is {threads}, expected 1 to {MOST_THREADS}; "
-            "restore it or give another --out."
-        )
-    return threads
-
-
-def _recorded(saved: dict[str, Any], name: str, kind: type[T], folder: RunDir) -> T:
-    """Return what ``run.json`` says of the environment that the run began in."""
-    value = saved["environment"].get(name)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise InputError(
-            f"{folder.run_file} is damaged: environment.{name} is {value!r}, expected {kind.__name__}; "
-            "restore it or give another --out."
-        )
-    return value
-
-
-def _changed(saved: dict[str, Any], folder: RunDir) -> list[str]:
-    """Return a line for each part of the environment that a number depends on and that is another than at first."""
-    threads, processes = (_recorded(saved, name, int, folder) for name in ("threads", "processes"))
-    lines = []
-    if threads != (now := torch.get_num_threads()):
-        lines.append(f"the run began with {threads} threads, {now} now: set to {threads}, for the same bits")
-    if processes != (now := dist.world_size()):
-        lines.append(
-            f"the run began with {processes} processes, {now} now: the same batches and views; losses and weights "
-            "differ by rounding, dropout draws anew"
-        )
-    return lines
 
 
 def _warn_of_collapse(values: Mapping[str, float], tracker: Tracker) -> None:

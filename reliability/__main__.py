@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
-from reliability import report
+from reliability import group, report
 from reliability.row import Figure, Row, Tier
 
 ROOT = Path(__file__).parents[1]
@@ -38,10 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = sorted(chosen, key=lambda name: SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST))
     began = time.monotonic()
     with ThreadPoolExecutor(options.processes) as pool:
-        rows = dict(zip(order, pool.map(lambda name: _in_a_process(name, options), order), strict=True))
+        try:
+            rows = dict(zip(order, pool.map(lambda name: _in_a_process(name, options), order), strict=True))
+        except KeyboardInterrupt:  # which does not reach the rows, in sessions of their own
+            pool.shutdown(wait=False, cancel_futures=True)
+            group.stop()
+            raise
     found = [rows[name] for name in chosen]
     if not options.rows:
-        report.write(ROOT, options.tier, found, seed=options.seed, seconds=time.monotonic() - began)
+        passport = report.passport(ROOT, seed=options.seed, seconds=time.monotonic() - began)
+        report.write((options.out or ROOT / report.FOLDER) / report.FILE, options.tier, found, passport)
+        if options.out is None:
+            report.show(ROOT)
     failed = [row["id"] for row in found if not row["met"]]
     print(f"{len(found) - len(failed)} of {len(found)} rows met, {time.monotonic() - began:.0f} s", flush=True)
     if failed:
@@ -88,12 +95,9 @@ def _in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "reliability", "--only", name, "--tier", options.tier, "--seed", str(options.seed)]
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     limit = LIMIT[options.tier]
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=limit)
-        entry = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
-        failure = f"exit code {done.returncode}: {done.stderr[-1500:]}"
-    except subprocess.TimeoutExpired:
-        entry, failure = None, f"took more than {limit} s"
+    ended = group.run(command, limit=limit, cwd=ROOT, environ=environ)
+    entry = json.loads(ended.out.splitlines()[-1]) if ended.code == 0 else None
+    failure = f"took more than {limit} s" if ended.code is None else f"exit code {ended.code}: {ended.err[-1500:]}"
     row = load(name)
     entry = entry or {
         "id": name,
@@ -116,6 +120,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tier", choices=get_args(Tier), default="ci")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--processes", type=int, default=2, help="rows that run at a time")
+    parser.add_argument(
+        "--out", type=Path, help="folder for the report; reports/ where none is given, and then the README is filled"
+    )
     parser.add_argument("--only", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 

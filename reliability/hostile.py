@@ -233,6 +233,11 @@ def unpack_tar(path: Path) -> None:
         opened.extractall(path.parent, filter="fully_trusted")
 
 
+def evaluate(path: Path) -> object:
+    """Read what looks like a Python value, as was done before there was JSON."""
+    return eval(path.read_text())
+
+
 def unpickle(path: Path) -> object:
     """Read a pickle."""
     return pickle.loads(path.read_bytes())
@@ -268,6 +273,7 @@ def load_array(path: Path) -> object:
 PAYLOADS: Mapping[str, Payload] = {
     **{f"{name} in .pt": Payload(partial(archive, call), load_all) for name, call in CALLS.items()},
     "pickle": Payload(pickled, unpickle),
+    "Python text": Payload(lambda canary: code(canary).encode(), evaluate),
     "pickle of text": Payload(partial(pickled, protocol=0), unpickle),
     "pickle of 2017": Payload(partial(pickled, protocol=4), unpickle),
     "pickle, then image": Payload(lambda canary: pickled(canary) + png(), unpickle),

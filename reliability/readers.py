@@ -16,11 +16,13 @@ from covary.evaluation.source import resolve
 from covary.report.first_batch import first_batch
 from covary.report.read import read_runs
 from covary.reproduction.measuring import read_result
+from covary.resuming import check_same_run
 from covary.run import default_run
 from covary.rundir import RunDir
 from reliability.hostile import members, png
 
 SIZE = 8
+RUN = replace(default_run("shapes:n=16", image_size=SIZE), encoder="resnet8", stem="cifar")
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,10 @@ class Reader:
 
 def make(place: Path) -> None:
     """Fill an empty folder with one whole thing of every kind: a run, stores, images, annotations."""
-    run = replace(default_run("shapes:n=16", image_size=SIZE), encoder="resnet8", stem="cifar")
     folder = RunDir(place / "run")
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.write_run(config.to_json(run), {"threads": 1})
-    method = run.build_method()
+    folder.write_run(config.to_json(RUN), {"threads": 1})
+    method = RUN.build_method()
     rundir.write_tensors(folder.encoder_file, method.encoder.state_dict())
     rundir.write_tensors(folder.method_file, method.state_dict())
     folder.figures.mkdir()
@@ -83,7 +84,7 @@ def _seal_checkpoint(place: Path) -> None:
     state = (folder / "state.safetensors").read_bytes()
     manifest["files"] = {"state.safetensors": {"sha256": hashlib.sha256(state).hexdigest(), "bytes": len(state)}}
     del manifest["sha256"]
-    manifest["sha256"] = rundir._digest(manifest)
+    manifest["sha256"] = rundir.digest(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -115,6 +116,7 @@ READERS: Mapping[str, Reader] = {
     "resume, manifest": Reader("run/checkpoints/step-2/manifest.json", _resume),
     "resume, metrics": Reader("run/metrics.jsonl", lambda place: RunDir(place / "run").truncate_metrics(1)),
     "run.json": Reader("run/run.json", _method),
+    "run.json, continued": Reader("run/run.json", lambda place: check_same_run(RUN, RunDir(place / "run"))),
     "encoder of a run": Reader("run/encoder.safetensors", _method),
     "method of a run": Reader("run/method.safetensors", _method),
     **{f"weights {ending}": _weights(ending) for ending in (".pt", ".pth", ".ckpt", ".bin", ".safetensors")},

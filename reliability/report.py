@@ -14,29 +14,33 @@ import torch
 from covary.version import __version__
 from reliability.row import Tier
 
-FILE = Path("reports/reliability.json")
+FOLDER, FILE = Path("reports"), Path("reliability.json")
 README = Path("README.md")
+MADE = (str(FOLDER), str(README))  # what a run writes itself, which is no change to what it tests
 HEAD: Mapping[str, str] = {"ci": "every change", "release": "release"}  # the tiers in the order shown
 BETWEEN = re.compile(r"(?<=<!-- reliability -->\n).*?(?=<!-- /reliability -->)", re.DOTALL)
 
 
-def write(root: Path, tier: Tier, rows: Sequence[Mapping[str, Any]], *, seed: int, seconds: float) -> None:
-    """Replace a tier of the report, and the README's table; the other tier stays as it was measured."""
-    file = root / FILE
+def write(file: Path, tier: Tier, rows: Sequence[Mapping[str, Any]], passport: Mapping[str, Any]) -> None:
+    """Replace a tier of a report; the other tier stays as it was measured."""
     tiers = json.loads(file.read_text()) if file.exists() else {}
-    tiers[tier] = {"passport": passport(root, seed=seed, seconds=seconds), "rows": list(rows)}
-    file.parent.mkdir(exist_ok=True)
+    tiers[tier] = {"passport": dict(passport), "rows": list(rows)}
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(tiers, indent=1, sort_keys=True) + "\n")
+
+
+def show(root: Path) -> None:
+    """Fill the README's table from the repository's report."""
     readme = root / README
+    tiers = json.loads((root / FOLDER / FILE).read_text())
     readme.write_text(BETWEEN.sub(lambda _: table(tiers), readme.read_text()))
 
 
 def passport(root: Path, *, seed: int, seconds: float) -> dict[str, Any]:
     """Return where figures come from."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True)
     return {
         "date": date.today().isoformat(),
-        "commit": commit.stdout.strip(),
+        "commit": commit(root),
         "covary": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -44,6 +48,16 @@ def passport(root: Path, *, seed: int, seconds: float) -> dict[str, Any]:
         "seed": seed,
         "minutes": round(seconds / 60, 1),
     }
+
+
+def commit(root: Path) -> str:
+    """Return the commit of a checkout, ``+changes`` appended where a file that is not ``MADE`` differs or is new."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+    changes = git("status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in MADE))
+    return git("rev-parse", "--short", "HEAD") + ("+changes" if changes else "")
 
 
 def line(row: Mapping[str, Any]) -> str:

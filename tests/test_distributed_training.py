@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 import covary
 import covary.dist
+import covary.resuming
 import covary.step
 import covary.training
 from covary.cli import main
@@ -178,7 +179,7 @@ def found_elsewhere(out: str) -> list[str]:
     said = []
     for begun, step in ((True, 4), (True, 4 + covary.dist.rank()), (covary.dist.is_main(), 0)):
         try:
-            covary.training._check_same_checkpoint(begun, step, RunDir(Path(out)))
+            covary.resuming.check_same_checkpoint(begun, step, RunDir(Path(out)))
         except InputError as error:
             said.append(str(error))
     return said

@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+import covary.checkpoint
 from covary import rundir
 from covary.errors import InputError, TrainingError
 from covary.rundir import RunDir, write_atomic
@@ -96,7 +98,8 @@ def test_a_checkpoint_outlives_damaged_ones_of_later_steps(tmp_path: Path) -> No
     for step in (90, 100):
         folder.save_checkpoint(step, tensors(step), {})
         (tmp_path / "checkpoints" / f"step-{step}" / "state.safetensors").write_bytes(b"torn")
-    assert folder.newest_checkpoint()[0] is None
+    with pytest.raises(InputError, match=r"No checkpoint of .* is whole: .*step-100 is damaged .*Restore one"):
+        folder.newest_checkpoint()
     folder.save_checkpoint(10, tensors(10), {})  # the run began anew
     checkpoint, damaged = folder.newest_checkpoint()
     assert checkpoint is not None
@@ -263,3 +266,41 @@ def test_result_file_name_holds_no_path(tmp_path: Path) -> None:
     file = RunDir(tmp_path).result_file("knn", "../../etc/a b.parquet")
     assert file.parent == tmp_path / "results"
     assert file.name == "knn-etc_a_b.parquet.json"
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "checkpoints/step-2/state.safetensors"])
+def test_a_checkpoint_that_the_disk_does_not_give_is_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    folder, real, real_list = RunDir(tmp_path), covary.checkpoint.read_file, os.listdir
+    for step in (1, 2):
+        folder.save_checkpoint(step, tensors(step), {})
+
+    def read(path: Path) -> bytes:
+        if path == tmp_path / place:
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    def names(path: Path) -> list[str]:
+        if path == tmp_path / place:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real_list(path)
+
+    monkeypatch.setattr(covary.checkpoint, "read_file", read)
+    monkeypatch.setattr(rundir.os, "listdir", names)
+    with pytest.raises(InputError, match=r"cannot be read \((Input/output error|Permission denied)\); nothing"):
+        folder.newest_checkpoint()
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkpoints/step-1/state.safetensors"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_pipes_and_folders_in_place_of_files_are_refused(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    folder = RunDir(tmp_path)
+    folder.save_checkpoint(1, tensors(1), {})
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    readers = {"run": folder.read_run, "met": lambda: folder.truncate_metrics(1), "che": folder.newest_checkpoint}
+    with pytest.raises(InputError, match=rf"{Path(name).parts[0]}.*(no regular file|Is a directory)"):
+        readers[name[:3]]()

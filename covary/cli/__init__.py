@@ -7,6 +7,7 @@ a checkpoint. This file imports nothing heavy, so that ``covary --help`` is quic
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -50,13 +51,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(
                 f"'{name}' is no command; expected one of {', '.join(COMMANDS)}.{did_you_mean(name, COMMANDS)}"
             )
-        return importlib.import_module(f"covary.cli.{name}").main(rest)
+        code = importlib.import_module(f"covary.cli.{name}").main(rest)
+        sys.stdout.flush()
+        return code
     except (InputError, TrainingError) as error:
         complain(str(error), first=error.first)
         return 2 if isinstance(error, InputError) else 1
     except Interrupted as stop:
         complain(str(stop))
         return 128 + stop.signum
+    except BrokenPipeError:  # whoever read the output, such as head, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        complain(f"{error.filename or 'the system'}: {error.strerror or error}", first=True)
+        return 1
     except KeyboardInterrupt:
         complain("interrupted")
         return 130

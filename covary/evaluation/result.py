@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from covary.disk import read_file
 from covary.errors import InputError
 from covary.rundir import write_atomic
 
@@ -66,7 +67,7 @@ def read(path: Path) -> list[Result]:
     Raises InputError: it is something else, or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path).decode())
         return [Result(**fields) for fields in (content if isinstance(content, list) else [content])]
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} holds no results ({error}); restore or remove it.") from error

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from covary.disk import read_file
 from covary.errors import InputError
 from covary.evaluation.result import Result
 from covary.private import without_paths
@@ -101,7 +102,9 @@ def leaves(value: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any
 def _read_curves(file: Path) -> dict[str, Curve]:
     """Return the logged values by name; a last line that a kill tore is left out, as on continuing."""
     try:
-        lines = file.read_bytes().split(b"\n") if file.exists() else []
+        lines = read_file(file).split(b"\n")
+    except FileNotFoundError:
+        lines = []
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}); restore it.") from error
     found: dict[str, tuple[list[float], list[float]]] = {}
@@ -125,7 +128,7 @@ def _logged(line: bytes, damaged: str) -> dict[str, tuple[float, float]]:
 def _read_results(file: Path) -> list[Result]:
     damaged = f"The result {file} is damaged"
     try:
-        content = _parse(file.read_bytes(), damaged)
+        content = _parse(read_file(file), damaged)
     except OSError as error:
         raise InputError(f"The result {file} cannot be read ({error.strerror}); restore or remove it.") from error
     objects = content if isinstance(content, list) else [content]

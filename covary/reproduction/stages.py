@@ -19,10 +19,11 @@ from covary.evaluation.subject import Subject
 from covary.evaluation.tasks import TASKS, Task
 from covary.reproduction.plan import Planned
 from covary.reproduction.tables import Column
+from covary.resuming import check_same_run
 from covary.run import Run
 from covary.rundir import RunDir
 from covary.tracking import TrackingConfig
-from covary.training import Session, check_same_run, train
+from covary.training import Session, train
 
 Say = Callable[[str], object]
 Work = tuple[str, str]  # a task and the SPEC of the images

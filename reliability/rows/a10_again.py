@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-import covary.training
+import covary.resuming
 from covary.keyed import derive
 from covary.training import train
 from reliability import runs
@@ -70,7 +70,7 @@ def seeded_by_process(seed: int, *names: str | int) -> int:
     return derive(seed, os.getpid(), *names)
 
 
-recorded: Callable[..., Any] = covary.training._recorded
+recorded: Callable[..., Any] = covary.resuming.recorded
 
 ROW = Row(
     id="A10",
@@ -78,7 +78,7 @@ ROW = Row(
     trials={"ci": 20, "release": 80},
     check=check,
     mutants={
-        "threads not restored": replaced("covary.training._recorded", threads_as_they_are),
+        "threads not restored": replaced("covary.resuming.recorded", threads_as_they_are),
         "seeded by the process": replaced("covary.step.derive", seeded_by_process),
     },
     mutant_trials=4,

@@ -1,7 +1,8 @@
 """A3: whatever a resumed run would lack is missed by the comparison of bits, for each method.
 
-The promise is that of A1, killed at one step; the row's worth is in its mutants, each of which forgets one thing. MoCo
-is version 3, which has no queue: its teacher takes the place of one.
+The promise is that of A1, killed at one step; the row's worth is in its mutants, each of which forgets one thing. STL
+runs on every base by SGD; BYOL and MoCo also run alone, by the optimisers that have other moments to forget. MoCo is
+version 3, which has no queue, nor has any other method.
 """
 
 import itertools
@@ -9,46 +10,57 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
 import covary.step
+from covary.checkpoint import Checkpoint
 from covary.data import Batches
 from covary.keyed import derive
-from covary.methods import BASES, STL
+from covary.methods import BASES, BYOL, STL, MoCo
 from covary.run import Run
-from covary.rundir import Checkpoint, RunDir
+from covary.rundir import RunDir
 from covary.state import restore_state
 from covary.training import train
 from covary.types import Batch
 from reliability import runs
 from reliability.row import Count, Figure, Mutant, Row, replaced
 
-METHODS = {name: runs.small(STL, base=base) for name, base in BASES.items()}
+
+def by(optimizer: Literal["adamw", "lars"], run: Run) -> Run:
+    """Return a run with another optimiser."""
+    return replace(run, optim=replace(run.optim, name=optimizer))
+
+
+RUNS: Mapping[str, Run] = {
+    **{f"stl on {name}": runs.tiny(runs.small(STL, base=base)) for name, base in BASES.items()},
+    "byol by adamw": by("adamw", runs.tiny(runs.small(BYOL))),
+    "moco by lars": by("lars", runs.tiny(runs.small(MoCo))),
+}
 
 
 def check(trials: int, seed: int, folder: Path) -> Figure:
     """Kill a run of each method in its second epoch, continue it, compare its bits with those of a run left alone."""
     runs.prepare(folder)
     draw, count = random.Random(seed), Count()
-    for trial, name in zip(range(trials), itertools.cycle(METHODS), strict=False):
-        run = runs.tiny(METHODS[name], seed=trial)
+    for trial, name in zip(range(trials), itertools.cycle(RUNS), strict=False):
+        run = replace(RUNS[name], seed=trial)
         whole, part = folder / "whole", folder / "part"
         reference = runs.finish(whole, run)
         step = draw.randrange(runs.PER_EPOCH + 1, runs.STEPS)
         code = runs.ended(runs.fork(lambda at=step, run=run: train_until(at, run, folder / "part")))
         seen = runs.finish(part, run)
-        count.add(f"stl on {name} at step {step}", held=seen == reference, fired=code == -signal.SIGKILL, seen=seen)
+        count.add(f"{name} at step {step}", held=seen == reference, fired=code == -signal.SIGKILL, seen=seen)
         shutil.rmtree(whole)
         shutil.rmtree(part)
-    return count.figure(methods=min(trials, len(METHODS)))
+    return count.figure(methods=min(trials, len(RUNS)))
 
 
 def train_until(step: int, run: Run, folder: Path) -> None:
@@ -58,11 +70,12 @@ def train_until(step: int, run: Run, folder: Path) -> None:
 
 
 def forgets(part: str) -> Mutant:
-    """Return the mutant that does not restore the tensors whose name has a part."""
+    """Return the mutant that begins anew with tensors in whose name, and a dot, is a part: the optimiser's with 0."""
 
     def restore(tensors: dict[str, Tensor], method: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        fresh = {f"method.{name}": tensor for name, tensor in method.state_dict().items()}
-        kept = {name: tensor for name, tensor in tensors.items() if part not in name}
+        fresh = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+        fresh |= {f"method.{name}": tensor for name, tensor in method.state_dict().items()}
+        kept = {name: tensor for name, tensor in tensors.items() if part not in f"{name}."}
         restore_state({**fresh, **kept}, method, optimizer)
 
     return replaced("covary.training.restore_state", restore)
@@ -152,16 +165,27 @@ FORGOTTEN: dict[str, Mutant] = {
     "learning rate": rate_by_process,
     "dropout": dropout_by_process,
 }
-TAUGHT = ("byol", "moco")
+TEACHER: dict[str, Mutant] = {"teacher": forgets("teacher.")}
+MORE: dict[str, dict[str, Mutant]] = {
+    "stl on byol": FORGOTTEN | TEACHER,
+    "stl on moco": FORGOTTEN | TEACHER,
+    "byol by adamw": {
+        **TEACHER,
+        "first moments": forgets("exp_avg."),
+        "second moments": forgets("exp_avg_sq."),
+        "count of steps": forgets(".step."),
+    },
+    "moco by lars": TEACHER | {"momentum": forgets("momentum_buffer.")},
+}
 
 
-def with_method(name: str, mutant: Mutant) -> Mutant:
-    """Return a mutant that is to be caught in one method."""
+def in_run(name: str, mutant: Mutant) -> Mutant:
+    """Return a mutant that is to be caught in one run."""
 
     @contextmanager
     def both() -> Iterator[None]:
         with ExitStack() as stack:
-            stack.enter_context(patch(f"{__name__}.METHODS", {name: METHODS[name]}))
+            stack.enter_context(patch(f"{__name__}.RUNS", {name: RUNS[name]}))
             stack.enter_context(mutant())
             yield
 
@@ -171,12 +195,12 @@ def with_method(name: str, mutant: Mutant) -> Mutant:
 ROW = Row(
     id="A3",
     promise="A resumed run lacks nothing: optimiser, teacher, statistics, step, order, augmentation, rate, randomness",
-    trials={"ci": len(METHODS), "release": 5 * len(METHODS)},
+    trials={"ci": len(RUNS), "release": 5 * len(RUNS)},
     check=check,
     mutants={
-        f"{name} of {method}": with_method(method, mutant)
-        for method in METHODS
-        for name, mutant in (FORGOTTEN | ({"teacher": forgets("teacher.")} if method in TAUGHT else {})).items()
+        f"{forgotten} of {name}": in_run(name, mutant)
+        for name in RUNS
+        for forgotten, mutant in MORE.get(name, FORGOTTEN).items()
     },
     mutant_trials=1,
 )

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import safetensors.torch
 import torch
 
-from covary import rundir
-from covary.rundir import Checkpoint, RunDir
+from covary.checkpoint import Checkpoint
+from covary.rundir import RunDir
 from reliability.row import Count, Figure, Row, replaced
 
 
@@ -76,9 +77,7 @@ def damaged(file: Path, content: bytes, draw: random.Random) -> Iterator[str]:
 
 def unverified(folder: Path, step: int) -> Checkpoint:
     """Read a checkpoint as most libraries do: whatever can be parsed is taken."""
-    return Checkpoint(
-        step=step, tensors=rundir.safetensors.torch.load((folder / "state.safetensors").read_bytes()), meta={}
-    )
+    return Checkpoint(step=step, tensors=safetensors.torch.load((folder / "state.safetensors").read_bytes()), meta={})
 
 
 ROW = Row(
@@ -86,6 +85,6 @@ ROW = Row(
     promise="Damage to the newest checkpoint is seen and the one before it is taken, never a traceback",
     trials={"ci": 10_000, "release": 50_000},
     check=check,
-    mutants={"no manifest": replaced("covary.rundir._read_checkpoint", unverified)},
+    mutants={"no manifest": replaced("covary.rundir.read_checkpoint", unverified)},
     mutant_trials=300,
 )

@@ -5,6 +5,7 @@ pickle, modules imported, connections.
 """
 
 import gc
+import json
 import os
 import random
 import shutil
@@ -28,7 +29,7 @@ WATCHED = (
     *("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn"),
     *("exec", "import", "pickle.find_class", "ctypes.dlopen", "socket.connect", "socket.getaddrinfo"),
 )
-KIN = (("object array", "store, spans"), ("eval in .pt", "weights .pt"))  # come first
+KIN = (("object array", "store, spans"), ("eval in .pt", "weights .pt"), ("Python text", "run.json"))  # come first
 TRIALS = len(PAYLOADS) * len(READERS)
 seen: list[str] = []
 watching = False
@@ -114,17 +115,29 @@ def hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(hook)
 read_array = np.lib.format.read_array
+loads = json.loads
 
 
-def load_everything(path: Path) -> object:
-    """Read weights as most programs did until torch 2.6."""
+def load_somehow(path: Path) -> object:
+    """Read weights as tensors, and where that fails as whatever they are."""
     with warnings.catch_warnings(action="ignore"):
-        return torch.load(path, map_location="cpu", weights_only=False)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # what the naive do
+            return torch.load(path, map_location="cpu", weights_only=False)
 
 
 def load_objects(file: Any, **_: object) -> object:
     """Read an array with whatever objects it holds."""
     return read_array(file, allow_pickle=True)
+
+
+def parse_somehow(text: str, **options: Any) -> Any:
+    """Read JSON, and where that fails a Python value."""
+    try:
+        return loads(text, **options)
+    except ValueError:
+        return eval(text)
 
 
 ROW = Row(
@@ -133,7 +146,8 @@ ROW = Row(
     trials={"ci": 350, "release": TRIALS},
     check=check,
     mutants={
-        "weights_only=False": replaced("covary.evaluation.pickled.load", load_everything),
+        "weights_only=False where True fails": replaced("covary.evaluation.pickled.load", load_somehow),
+        "eval where JSON fails": replaced("covary.rundir.json.loads", parse_somehow),
         "allow_pickle=True": replaced("covary.data.index.np.lib.format.read_array", load_objects),
     },
     mutant_trials=50,

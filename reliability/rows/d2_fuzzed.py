@@ -4,6 +4,7 @@ Half of the changed checkpoints and indexes get a digest that fits, so that thei
 digest alone, which A9 tests.
 """
 
+import json
 import random
 from collections.abc import Sequence
 from functools import partial
@@ -26,6 +27,7 @@ SHARES = {
     "resume, manifest": 2,
     "resume, metrics": 1,
     "run.json": 1,
+    "run.json, continued": 1,
     "weights .safetensors": 1,
     "store, meta": 4,
     **{f"store, {name}": 2 for name in ("spans", "sizes", "labels", "digests")},
@@ -138,6 +140,17 @@ def unchecked(path: Path) -> dict[str, torch.Tensor]:
     return safetensors.torch.load(path.read_bytes())
 
 
+loads = json.loads
+
+
+def parse_somehow(text: str, **options: Any) -> Any:
+    """Read JSON, and where that fails a Python value."""
+    try:
+        return loads(text, **options)
+    except ValueError:
+        return eval(text)
+
+
 ROW = Row(
     id="D2",
     promise="Our own files, changed at random, are refused in one line or rebuilt, in little memory",
@@ -145,6 +158,7 @@ ROW = Row(
     check=check,
     mutants={
         "no digest of the index": replaced("covary.data.index._digest", lambda contents: "0"),
+        "eval where JSON fails": replaced("covary.rundir.json.loads", parse_somehow),
         "no refusal of weights": replaced("covary.evaluation.weights._safetensors", unchecked),
     },
     mutant_trials=600,

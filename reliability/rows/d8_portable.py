@@ -26,7 +26,8 @@ def check(trials: int, seed: int, folder: Path) -> Figure:
             home.mkdir(parents=True)
             data = f"{draw.choice(('', 'wds:'))}{home / 'my birds'}"
             source = f"{draw.choice(('', 'untrained:'))}{home / 'run'}"
-            text = f"of {data} by {source}, /srv/{HOST}/{USER}/data"
+            others = rf"~{USER}/x, C:\Users\{USER} x\y, /home/{USER} x/y, \\{HOST}\{USER}\x"
+            text = f"of {data} by {source}, /srv/{HOST}/{USER}/data, {others}"
             runs = [run_folder(home / name, text=text, data=data, source=source) for name in ("run", "other")]
             made = report(runs, home / "report.html")
             moved = folder / f"elsewhere-{number}.html"
@@ -55,7 +56,7 @@ def leaking(value: Any, known: Any = ()) -> Any:
 
 ROW = Row(
     id="D8",
-    promise="A report is one file that opens anywhere without server or network and holds no path, host or user name",
+    promise="A report is one file that opens anywhere without server or network; its paths are cut to their last name",
     trials={"ci": 5, "release": 20},
     check=check,
     mutants={"paths as they are": replaced("covary.report.read.without_paths", leaking)},

@@ -242,3 +242,20 @@ def test_a_signal_ends_the_process_after_a_checkpoint_and_the_command_goes_on(
     said.unlink()
     with process(arguments, said) as child:
         wait_for(f"continuing after step {checkpoint.step:,}\n", said, child)
+
+
+def test_an_error_of_the_system_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise PermissionError(13, "Permission denied", "place/file")
+
+    monkeypatch.setattr("covary.cli.report.main", fail)
+    assert main(["report"]) == 1
+    assert capsys.readouterr().err == "covary: place/file: Permission denied\n"
+
+
+def test_a_reader_that_ends_early_ends_the_command_quietly() -> None:
+    command = f"'{sys.executable}' -m covary.cli pretrain --help"
+    done = subprocess.run(["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) in (("141\n", ""), ("0\n", ""))
