@@ -1,4 +1,4 @@
-"""``python -m reliability``: run rows, each in a process of its own, two at a time; write the report and the table."""
+"""``python -m reliability``: run rows, each in a process of its own, three at a time; write the report and the table."""
 
 import argparse
 import json
@@ -119,7 +119,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", type=str.upper, help="rows such as A1; all where none is named")
     parser.add_argument("--tier", choices=get_args(Tier), default="ci")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--processes", type=int, default=2, help="rows that run at a time")
+    parser.add_argument("--processes", type=int, default=3, help="rows that run at a time")
     parser.add_argument(
         "--out", type=Path, help="folder for the report; reports/ where none is given, and then the README is filled"
     )
