@@ -1,4 +1,4 @@
-"""``python -m reliability``: run rows, each in a process of its own, three at a time; write the report and the table."""
+"""``python -m reliability``: run rows, each in a process of its own, three at a time; write report and table."""
 
 import argparse
 import json
