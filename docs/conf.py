@@ -1,7 +1,7 @@
 """The documentation site: the Markdown files of the repository as they lie there, and the API from docstrings.
 
-``make docs`` builds it. Sources are files at the top of the repository and below ``docs/``, so that a link means the same
-on the site and in a listing of the repository (``adr/0011-documentation.md``).
+``make docs`` builds it. Sources are files at the top of the repository and below ``docs/``, so that a link means the
+same on the site and in a listing of the repository (``adr/0011-documentation.md``).
 """
 
 import re

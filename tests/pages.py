@@ -1,4 +1,4 @@
-"""What tests read off the pages of documentation: blocks, commands, links, headings; CONTRIBUTING says how they are marked."""
+"""What tests read off the pages of the documentation; CONTRIBUTING says how blocks are marked."""
 
 import ast
 import contextlib
@@ -15,6 +15,7 @@ from unittest import mock
 
 from covary.cli import COMMANDS
 from covary.cli.parse import parse
+from covary.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -78,27 +79,28 @@ def is_usage(command: str) -> bool:
     return re.search(r"\.\.\.|\[|\||--\S*[A-Z]|--\S+ [A-Z.]{3,}(?:\s|$)|COMMAND", command) is not None
 
 
-def parse_only(given: list[str]) -> None:
-    """Parse a command's options as the command does, and stop there.
+def parse_only(given: list[str]) -> str | None:
+    """Parse a command's options as the command does, and stop there; return what it says of them where they are wrong.
 
-    Raises InputError: the options are wrong. AssertionError: there is no such command.
+    Raises AssertionError: there is no such command.
     """
     assert given, "a command is missing"
     assert given[0] in (*COMMANDS, "--help", "--version"), f"'{given[0]}' is no command"
     if given[0] not in COMMANDS:
-        return
+        return None
     module = importlib.import_module(f"covary.cli.{given[0]}")
 
     def stop(*args: Any, **options: Any) -> None:
         raise Parsed(parse(*args, **options))
 
-    # the images need not be there, nor read
-    with (
-        mock.patch.object(module, "parse", stop),
-        mock.patch("covary.run.native_size", lambda data: 32),
-        contextlib.suppress(Parsed, SystemExit),  # help ends so
-    ):
-        module.main(given[1:])
+    try:
+        with mock.patch.object(module, "parse", stop), mock.patch("covary.run.native_size", return_value=32):
+            module.main(given[1:])  # the images need not be there
+    except (Parsed, SystemExit):  # help ends so
+        return None
+    except InputError as error:
+        return str(error)
+    raise AssertionError(f"covary {given[0]} does not call parse")
 
 
 def options_of(command: str, *given: str) -> str:
@@ -117,8 +119,13 @@ def check_names(block: str) -> None:
     names: dict[str, Any] = {}
     tree = ast.parse(block)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            exec(ast.unparse(node), names)
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                module, top = importlib.import_module(alias.name), alias.name.partition(".")[0]
+                names[alias.asname or top] = module if alias.asname else importlib.import_module(top)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                names[alias.asname or alias.name] = getattr(importlib.import_module(node.module or ""), alias.name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             _thing(node, names)
