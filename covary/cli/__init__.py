@@ -39,14 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a folder may be any bytes: they are printed as they are
         sys.stdout.reconfigure(errors="surrogateescape")
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP, end="")
-        return 0
-    if arguments[0] == "--version":
-        print(__version__)
-        return 0
-    name, rest = arguments[0], arguments[1:]
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     try:
+        if name in ("-h", "--help", "--version"):
+            print(__version__ if name == "--version" else HELP.rstrip())
+            sys.stdout.flush()
+            return 0
         if name not in COMMANDS:
             raise InputError(
                 f"'{name}' is no command; expected one of {', '.join(COMMANDS)}.{did_you_mean(name, COMMANDS)}"
