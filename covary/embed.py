@@ -217,7 +217,8 @@ def _labels(store: ImageStore, rows: np.ndarray) -> tuple[np.ndarray, list[str]]
         return np.full(len(rows), NO_LABEL, dtype=np.int64), [""] * len(rows)
     labels = store.labels[rows]
     classes: tuple[str, ...] = store.classes or ()
-    return labels, [classes[label] if label >= 0 else "" for label in labels.tolist()]
+    names: list[str] = [classes[int(label)] if label >= 0 else "" for label in labels]
+    return labels, names
 
 
 def _write_parquet(path: Path, pieces: Sequence[Piece], images: int, width: int, facts: Mapping[str, Any]) -> None:
