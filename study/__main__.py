@@ -32,12 +32,13 @@ def main() -> int:
     write = commands.add_parser("write", help="write docs/results.md and its figures from results/")
     write.add_argument("--results", type=Path, default=ROOT / "results", help="folder of what is kept")
     write.add_argument("--docs", type=Path, default=ROOT / "docs", help="where results.md goes")
+    write.add_argument("--readme", type=Path, default=ROOT / "README.md", help="whose table is filled")
     options = parser.parse_args()
     try:
         if options.command == "write":
             from study.page import write_page
 
-            write_page(options.results, options.docs)
+            write_page(options.results, options.docs, options.readme)
             return 0
         check_sets(options.sets)
         place = Place(sets=options.sets, runs=options.runs, results=options.results, cache=options.cache)

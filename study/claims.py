@@ -24,9 +24,10 @@ class Claim:
 def sentence(claim: Claim, kept: Sequence[Kept]) -> str:
     """Return a line of the table of claims: what was found, and whether the claim holds here."""
     found = difference(kept, claim.row, claim.other, claim.column.metric)
+    compared = f"{claim.row} − {claim.other}, {claim.column.name}"
     if found is None:
-        return f"| {claim.words} | {claim.row} − {claim.other}, {claim.column.name} | | not measured |"
-    return f"| {claim.words} | {claim.row} − {claim.other}, {claim.column.name} | {told(found, claim.column)} | {verdict(claim, found)} |"
+        return f"| {claim.words} | {compared} | | not measured |"
+    return f"| {claim.words} | {compared} | {told(found, claim.column)} | {verdict(claim, found)} |"
 
 
 def verdict(claim: Claim, found: Difference) -> str:

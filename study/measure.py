@@ -1,6 +1,7 @@
 """Train a run of a study, measure it, and keep what came of it as one small JSON file."""
 
 import json
+import shlex
 import statistics
 import time
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ DIGITS = 6  # significant, of a metric
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Folders: of image sets, of runs (large, kept by nobody), of results (small, kept in the repository), of stores."""
+    """Folders: of image sets, of runs (large), of results (small, kept in the repository), of stores and features."""
 
     sets: Path
     runs: Path
@@ -34,7 +35,7 @@ class Place:
 
 def result_file(study: str, row: str, seed: int, results: Path) -> Path:
     """Return where a run's numbers are kept."""
-    return results / study / row.replace(": ", "-").replace(" ", "-") / f"seed-{seed}.json"
+    return results / study / _folder_name(row) / f"seed-{seed}.json"
 
 
 def run_study(study: str, rows: list[str], seeds: list[int], place: Place) -> None:
@@ -52,7 +53,7 @@ def measured(study: str, row: str, seed: int, place: Place, *, again: bool = Fal
 
     again: in a folder of its own, to compare with what was kept.
     """
-    folder = place.runs / study / row.replace(": ", "-").replace(" ", "-") / f"seed-{seed}{'-again' if again else ''}"
+    folder = place.runs / study / _folder_name(row) / f"seed-{seed}{'-again' if again else ''}"
     run = run_of(study, row, seed=seed, data=spec_of(choose_study(study).data, place.sets, place.runs))
     print(f"train    {study} {row} seed {seed}  {folder}", flush=True)
     train(run, folder, Session(cache=place.cache, knn_epochs=-1, log_steps=20))
@@ -70,7 +71,7 @@ def measured(study: str, row: str, seed: int, place: Place, *, again: bool = Fal
 
 def measured_untrained(study: str, row: str, place: Place) -> dict[str, Any]:
     """Measure the encoder of a row with the weights that it began with."""
-    folder = place.runs / study / row.replace(": ", "-").replace(" ", "-") / "seed-0"
+    folder = place.runs / study / _folder_name(row) / "seed-0"
     return {
         **_head(study, UNTRAINED, 0),
         **_measure(study, f"untrained:{folder}", folder.with_name("untrained"), place),
@@ -109,7 +110,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _head(study: str, row: str, seed: int) -> dict[str, Any]:
     command = f"python -m study run {study}"
     if row != UNTRAINED:
-        command += f" --rows {row!r} --seeds {seed}" if " " in row else f" --rows {row} --seeds {seed}"
+        command += f" --rows {shlex.quote(row)} --seeds {seed}"
     return {"study": study, "row": row, "seed": seed, "command": command}
 
 
@@ -136,6 +137,10 @@ def _measure(study: str, source: str, folder: Path, place: Place) -> dict[str, A
 def _without_place(run: dict[str, Any]) -> dict[str, Any]:
     """Return a run's values with the name of its images in place of where they lie."""
     return {**run, "data": name_of(str(run["data"]))}
+
+
+def _folder_name(row: str) -> str:
+    return row.replace(": ", "-").replace(" ", "-")
 
 
 def _keep(content: dict[str, Any], place: Place) -> None:

@@ -1,5 +1,6 @@
 """``docs/results.md`` and its figure from ``results/``: the same files give the same bytes."""
 
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +19,13 @@ CONDITIONS = ("crop", "color", "all")
 LABELLED = ("sen", "equimod", "sie")
 ABSENT = "–"
 NOTES = Path(__file__).with_name("notes.md")
+SHOWN = "S1"
+"""The study that the README shows."""
+BETWEEN = re.compile(r"(?<=<!-- study -->\n).*?(?=<!-- /study -->)", re.DOTALL)
 
 
-def write_page(results: Path, docs: Path) -> None:
-    """Write ``results.md``, and the figure of each study that has several seeds to ``images/``."""
+def write_page(results: Path, docs: Path, readme: Path) -> None:
+    """Write ``results.md``, a figure of each study to ``images/``, and the table between the README's marks."""
     parts = [HEAD]
     for name, study in STUDIES.items():
         kept = read_results(results, name)
@@ -30,6 +34,20 @@ def write_page(results: Path, docs: Path) -> None:
             write_atomic(docs / "images" / f"{name}.svg", dots(kept, columns(study), title=f"{name}: {study.title}"))
     parts.append(NOTES.read_text(encoding="utf-8"))
     write_atomic(docs / "results.md", "\n\n".join(part.strip() for part in parts) + "\n")
+    if kept := read_results(results, SHOWN):
+        words = readme.read_text(encoding="utf-8")
+        write_atomic(readme, BETWEEN.sub(lambda _: f"{summary(kept)}\n", words))
+
+
+def summary(kept: Sequence[Kept]) -> str:
+    """Return the README's table: every row by the columns that a study is summed up by."""
+    study = STUDIES[SHOWN]
+    trained = [each for each in kept if each["row"] != UNTRAINED]
+    seeds = {row: len({each["seed"] for each in trained if each["row"] == row}) for row in study.rows}
+    few = [row for row, count in seeds.items() if 0 < count < max(seeds.values())]
+    words = f"{facts(study, trained)} Mean ± standard deviation over {max(seeds.values())} seeds"
+    words += f" ({', '.join(few)}: fewer)." if few else "."
+    return f"{table(kept, list(columns(study).values()))}\n\n{words} [All numbers, and what holds](docs/results.md)."
 
 
 def columns(study: Study) -> dict[str, Column]:
@@ -56,15 +74,6 @@ def section(name: str, study: Study, kept: Sequence[Kept]) -> str:
     """Return the section of a study."""
     inside = study.in_domain[0]
     runs = [each for each in kept if each["row"] != UNTRAINED]
-    first = runs[0]
-    minutes = statistics.median(each["minutes"] for each in runs)
-    machine = first["machine"]
-    facts = (
-        f"Trained on `{study.data}` at {study.image_size} px for {study.epochs} epochs of {first['steps'] * first['run']['batch_size'] // first['run']['epochs']:,} images "
-        f"({first['run']['encoder']}, stem {first['run']['stem']}, batch {first['run']['batch_size']}, {first['run']['precision']}), "
-        f"{len(runs)} runs, median {minutes:.0f} minutes each of training: {machine['device']}, {machine['threads']} threads, torch {machine['torch']}; "
-        f"commits {', '.join(sorted({str(each['machine']['commit'])[:7] for each in runs}))}. Once more: `{first['command']}`."
-    )
     accuracies = [
         *(Column(name=f"kNN {data}", metric=of("knn", data, "top1")) for data in study.in_domain),
         *(Column(name=f"linear {data}", metric=of("linear", data, "top1")) for data in study.in_domain),
@@ -108,7 +117,7 @@ def section(name: str, study: Study, kept: Sequence[Kept]) -> str:
     ]
     blocks = [
         f"## {name}: {study.title}",
-        facts,
+        facts(study, runs),
         f"![Dots, one a seed: in-domain, out-domain, prediction, equivariance](images/{name}.svg)",
         "### Accuracy",
         "Linear evaluation, test accuracy in %; mean and standard deviation over seeds.",
@@ -117,8 +126,9 @@ def section(name: str, study: Study, kept: Sequence[Kept]) -> str:
         "A linear probe on a pair of features; errors are mean squares, less is better; type in %.",
         table(kept, prediction, chance=True),
         "### Equivariance",
-        f"Of {EquivarianceOptions().transformations} views of an image, the rank of the one that moved features should reach; `simclr`, `augself` and other rows without a "
-        "map of their own are measured with a ridge map fitted with labels, which is another question. Errors are relative; less is better.",
+        f"Of {EquivarianceOptions().transformations} views of an image, the rank of the one that moved features should "
+        "reach. Rows without a map of their own (`simclr`, `augself`, `e-ssl`, untrained) are measured with a ridge "
+        "map fitted with labels, which is another question. Errors are relative; less is better.",
         table(kept, equivariance, chance=True),
     ]
     boxes = [
@@ -134,6 +144,21 @@ def section(name: str, study: Study, kept: Sequence[Kept]) -> str:
         blocks += ["### Where STL does not win", losses(kept, [*accuracies, *prediction, *equivariance])]
         blocks += ["### Beside the paper", BESIDE, beside(kept, list(columns(study).values()))]
     return "\n\n".join(blocks)
+
+
+def facts(study: Study, runs: Sequence[Kept]) -> str:
+    """Return what was trained, where, how long, and the command that makes a run again."""
+    first = runs[0]
+    run, machine = first["run"], first["machine"]
+    commits = sorted({str(each["machine"]["commit"])[:7] for each in runs})
+    minutes = sorted(each["minutes"] for each in runs)
+    return (
+        f"Trained on `{study.data}`, labels unused, at {study.image_size} px: {run['encoder']} with the stem "
+        f"{run['stem']}, {run['epochs']} epochs, {first['steps']:,} steps of {run['batch_size']} images, "
+        f"{run['precision']}. {len(runs)} runs of {minutes[0]:.0f} to {minutes[-1]:.0f} minutes "
+        f"({statistics.median(minutes):.0f} in the middle) on {machine['device']}, {machine['threads']} threads, torch "
+        f"{machine['torch']}; commits {', '.join(commits)}. One of them again: `{first['command']}`."
+    )
 
 
 def table(kept: Sequence[Kept], shown: Sequence[Column], *, chance: bool = False) -> str:
@@ -251,14 +276,22 @@ def beside(kept: Sequence[Kept], shown: Sequence[Column]) -> str:
 
 HEAD = """# Results
 
-Every method on the same images with the same encoder and the same budget, by one command. This page is written by
-`python -m study write` from `results/`, one JSON file a run; `python -m study run S1 --sets FOLDER` makes those that are missing, and
-`python -m study repeat S1 --rows stl --seeds 0` trains a run once more and compares every number. The studies are small: what a
-CPU with two cores does in an evening. They tell methods apart where the intervals say so, and nothing else; no number here is to be
-compared with one of a GPU's training. The images are thinned sets, CIFAR-10 a lossy copy: compare rows, not literature."""
+Every method on the same images with the same encoder and the same budget. This page is written from `results/`, one
+JSON file a run.
 
-CLAIMS_HEAD = """Holds: the 95 % interval of the difference over seeds, Student's t, lies on the claimed side. With three seeds that takes a
-difference of 2.5 standard deviations; undecided is not refuted."""
+```console
+python -m study run S1 --sets FOLDER                           # trains and measures what is missing there
+python -m study repeat S1 --rows stl --seeds 0 --sets FOLDER   # trains a run once more, compares every number
+python -m study write                                          # writes this page and the table of the README
+```
 
-BESIDE = """The paper trained ResNet-18 on STL-10 at 96 px for 200 epochs or so, measured on eleven other sets, and says nothing of its probe's
-labels; columns share a name and a definition, not a scale. Accuracies in %."""
+FOLDER holds a folder for each set, with `train.parquet` and `test.parquet` in the Hugging Face image layout. The
+studies are small: what a CPU with two cores does in an evening. They tell methods apart where the intervals say so, and
+nothing else. The images are thinned sets, CIFAR-10 a lossy copy: compare rows with one another, not with the
+literature."""
+
+CLAIMS_HEAD = """Holds: the 95 % interval of the difference over seeds, Student's t, lies on the claimed side. With
+three seeds that takes a difference of 2.5 standard deviations; undecided is not refuted."""
+
+BESIDE = """The paper trained ResNet-18 on STL-10 at 96 px and measured eleven other sets; of its probes' labels it says
+nothing. Columns share a name and a definition, not a scale. Accuracies in %."""
