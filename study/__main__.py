@@ -1,4 +1,4 @@
-"""``python -m study run|write|repeat``: train and measure, write ``docs/results.md``, show that a run repeats."""
+"""``python -m study run|figures|write|repeat``: train and measure, draw, write ``docs/results.md``, repeat a run."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from covary.errors import InputError
+from study.codes import draw_figures
 from study.measure import Place, differences, measured, result_file, run_study
 from study.plan import STUDIES, choose_row, choose_study
 from study.sets import check_sets
@@ -19,12 +20,14 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, says in (
         ("run", "train and measure what has no results yet; the same command goes on where it was interrupted"),
+        ("figures", "draw figures 1 and 4 of the paper from the runs of S1"),
         ("repeat", "train and measure a run once more and compare every number with those kept"),
     ):
         command = commands.add_parser(name, help=says)
-        command.add_argument("study", choices=sorted(STUDIES))
-        command.add_argument("--rows", nargs="+", help="some of the rows; all by default")
-        command.add_argument("--seeds", nargs="+", type=int, help="which seeds; all by default")
+        if name != "figures":
+            command.add_argument("study", choices=sorted(STUDIES))
+            command.add_argument("--rows", nargs="+", help="some of the rows; all by default")
+            command.add_argument("--seeds", nargs="+", type=int, help="which seeds; all by default")
         command.add_argument("--sets", type=Path, default=Path("../shared/data"), help="folder of image sets")
         command.add_argument("--runs", type=Path, default=Path("runs/study"), help="folder for the runs")
         command.add_argument("--results", type=Path, default=ROOT / "results", help="folder of what is kept")
@@ -42,6 +45,9 @@ def main() -> int:
             return 0
         check_sets(options.sets)
         place = Place(sets=options.sets, runs=options.runs, results=options.results, cache=options.cache)
+        if options.command == "figures":
+            draw_figures(place)
+            return 0
         rows = options.rows or list(choose_study(options.study).rows)
         seeds = options.seeds or list(range(max(choose_row(options.study, row).seeds for row in rows)))
         if options.command == "run":

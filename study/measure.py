@@ -38,6 +38,11 @@ def result_file(study: str, row: str, seed: int, results: Path) -> Path:
     return results / study / _folder_name(row) / f"seed-{seed}.json"
 
 
+def run_folder(study: str, row: str, seed: int, place: Place, *, again: bool = False) -> Path:
+    """Return the folder of a run; again: of its repetition."""
+    return place.runs / study / _folder_name(row) / f"seed-{seed}{'-again' if again else ''}"
+
+
 def run_study(study: str, rows: list[str], seeds: list[int], place: Place) -> None:
     """Train and measure what has no results yet, seed after seed; then the untrained weights of the first run."""
     for seed in seeds:
@@ -53,7 +58,7 @@ def measured(study: str, row: str, seed: int, place: Place, *, again: bool = Fal
 
     again: in a folder of its own, to compare with what was kept.
     """
-    folder = place.runs / study / _folder_name(row) / f"seed-{seed}{'-again' if again else ''}"
+    folder = run_folder(study, row, seed, place, again=again)
     run = run_of(study, row, seed=seed, data=spec_of(choose_study(study).data, place.sets, place.runs))
     print(f"train    {study} {row} seed {seed}  {folder}", flush=True)
     train(run, folder, Session(cache=place.cache, knn_epochs=-1, log_steps=20))
@@ -71,7 +76,7 @@ def measured(study: str, row: str, seed: int, place: Place, *, again: bool = Fal
 
 def measured_untrained(study: str, row: str, place: Place) -> dict[str, Any]:
     """Measure the encoder of a row with the weights that it began with."""
-    folder = place.runs / study / _folder_name(row) / "seed-0"
+    folder = run_folder(study, row, 0, place)
     return {
         **_head(study, UNTRAINED, 0),
         **_measure(study, f"untrained:{folder}", folder.with_name("untrained"), place),

@@ -9,6 +9,7 @@ from covary.evaluation.equivariance import EquivarianceOptions
 from covary.reproduction.paper import PAPER
 from covary.rundir import write_atomic
 from study.claims import Claim, sentence, told
+from study.codes import code_section
 from study.figure import dots
 from study.measure import UNTRAINED, read_results
 from study.paired import Column, Kept, difference, mean_of, of, values_of
@@ -31,9 +32,10 @@ def write_page(results: Path, docs: Path, readme: Path) -> None:
         kept = read_results(results, name)
         if any(each["row"] != UNTRAINED for each in kept):
             parts.append(section(name, study, kept))
+            parts += [code_section(results, docs)] if name == SHOWN else []
             write_atomic(docs / "images" / f"{name}.svg", dots(kept, columns(study), title=f"{name}: {study.title}"))
     parts.append(NOTES.read_text(encoding="utf-8"))
-    write_atomic(docs / "results.md", "\n\n".join(part.strip() for part in parts) + "\n")
+    write_atomic(docs / "results.md", "\n\n".join(part.strip() for part in parts if part) + "\n")
     if kept := read_results(results, SHOWN):
         words = readme.read_text(encoding="utf-8")
         write_atomic(readme, BETWEEN.sub(lambda _: f"{summary(kept)}\n", words))
