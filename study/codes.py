@@ -59,8 +59,8 @@ def code_section(results: Path, docs: Path) -> str:
         scores_of = [f"{each['row']} {_silhouettes(each['metrics'])}" for each in measured]
         parts += [
             f"![Maps of transformation codes](images/{STUDY}-{name}.png)",
-            f"As the paper's {name[:-1]} {name[-1]}: {measured[0]['protocol']}. Coloured by {coloured}. Silhouette of the "
-            "groups before they are flattened, from -1 to 1, 0 where they lie in one another: "
+            f"As the paper's {name[:-1]} {name[-1]}: {measured[0]['protocol']}. Coloured by {coloured}. "
+            "Silhouette of the groups before they are flattened, -1 to 1, 0 where they lie in one another: "
             f"{'; '.join(scores_of)}.",
         ]
     return "\n\n".join(["### Codes", *parts]) if parts else ""
