@@ -170,7 +170,7 @@ def facts(study: Study, runs: Sequence[Kept]) -> str:
     )
 
 
-def table(kept: Sequence[Kept], shown: Sequence[Column], *) -> str:
+def table(kept: Sequence[Kept], shown: Sequence[Column]) -> str:
     """Return a table, a row a line; the best of each column is bold, where more than one row is trained."""
     rows = list(dict.fromkeys(each["row"] for each in kept))
     shown = [column for column in shown if any(values_of(kept, row, column.metric) for row in rows)]
