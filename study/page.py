@@ -161,12 +161,13 @@ def facts(study: Study, runs: Sequence[Kept]) -> str:
     run, machine = first["run"], first["machine"]
     commits = sorted({str(each["machine"]["commit"])[:7] for each in runs})
     minutes = sorted(each["minutes"] for each in runs)
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     return (
         f"Trained on `{study.data}`, labels unused, at {study.image_size} px: {run['encoder']} with the stem "
         f"{run['stem']}, {run['epochs']} epochs, {first['steps']:,} steps of {run['batch_size']} images, "
         f"{run['precision']}. {len(runs)} runs of {minutes[0]:.0f} to {minutes[-1]:.0f} minutes "
-        f"({statistics.median(minutes):.0f} in the middle) on {machine['device']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}, torch "
-        f"{machine['torch']}; commits {', '.join(commits)}. One of them again: `{first['command']}`."
+        f"({statistics.median(minutes):.0f} in the middle) on {machine['device']}, {threads}, torch {machine['torch']}; "
+        f"commits {', '.join(commits)}. One of them again: `{first['command']}`."
     )
 
 
