@@ -166,7 +166,8 @@ def facts(study: Study, runs: Sequence[Kept]) -> str:
         f"Trained on `{study.data}`, labels unused, at {study.image_size} px: {run['encoder']} with the stem "
         f"{run['stem']}, {run['epochs']} epochs, {first['steps']:,} steps of {run['batch_size']} images, "
         f"{run['precision']}. {len(runs)} runs of {minutes[0]:.0f} to {minutes[-1]:.0f} minutes "
-        f"({statistics.median(minutes):.0f} in the middle) on {machine['device']}, {threads}, torch {machine['torch']}; "
+        f"({statistics.median(minutes):.0f} in the middle) on {machine['device']}, {threads}, torch "
+        f"{machine['torch']}; "
         f"commits {', '.join(commits)}. One of them again: `{first['command']}`."
     )
 
