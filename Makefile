@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check browser reliability reliability-release clean
+.PHONY: setup demo test check docs browser reliability reliability-release clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev --group docs
 	touch $@
 
 # Where venv has no pip of its own (Debian without python3-venv), the system's pip or uv fills the environment.
@@ -32,6 +32,11 @@ check: setup
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The site, strictly: any warning fails. It begins at build/docs/index.html.
+docs: setup
+	$(BIN)/sphinx-build -W --keep-going -n -q -c docs . build/docs
+	@echo build/docs/index.html
 
 # Chromium, in which two rows open the report; a row that lacks it says so and fails.
 browser:

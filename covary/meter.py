@@ -12,7 +12,7 @@ import torch
 
 from covary.version import __version__, commit
 
-RESET = Path("/proc/self/clear_refs")
+RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 FULL = ("can't allocate memory", "out of shared memory")  # torch's words, of the CPU's allocator and of DataLoader
 
 
@@ -31,24 +31,39 @@ def extra_bytes(job: Callable[[], object], device: torch.device) -> float:
     Of torch's allocator on a GPU, of the process on a CPU (VmHWM); nan on a system that does not tell: Linux does.
     """
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        job()
-        return torch.cuda.max_memory_allocated(device) - before
-    if not RESET.exists():
-        job()
-        return math.nan
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier jobs have freed goes back to the system
-    RESET.write_text("5")  # the peak starts anew
-    before = memory("VmRSS")
+    elif RESET.exists():
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier jobs have freed goes back to the system
+        before = memory("VmRSS")
+    else:
+        before = math.nan
+    begin_peak(device)
     job()
-    return memory("VmHWM") - before
+    return peak_bytes(device) - before
+
+
+def begin_peak(device: torch.device) -> None:
+    """Let the peak of memory start anew, where the system knows how. Raises OSError: it forbids it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif RESET.exists():
+        RESET.write_text("5")
+
+
+def peak_bytes(device: torch.device) -> float:
+    """Return the most memory since ``begin_peak`` in bytes; nan on a system that does not tell: Linux does.
+
+    Of torch's allocator on a GPU, of the process on a CPU, with its libraries and the pages of files that it reads.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return memory("VmHWM") if STATUS.exists() else math.nan
 
 
 def memory(name: str) -> int:
     """Return a figure of this process in bytes: VmRSS, what it holds, or VmHWM, the most that it held."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = STATUS.read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 

@@ -1,8 +1,9 @@
 """Pretraining: read from top to bottom and you know what a run does."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from covary.compiling import Choice, choose_compile
 from covary.data import Batches, Fit, ImageStore, Residence, load
 from covary.errors import InputError, TrainingError
 from covary.failure import not_finite
-from covary.meter import out_of_memory
+from covary.meter import begin_peak, out_of_memory, peak_bytes
 from covary.methods import AbstractConfig, AbstractMethod
 from covary.online import OnlineKnn
 from covary.optim import OptimConfig
@@ -277,6 +278,8 @@ def _loop(
     per_epoch = batches.steps_per_epoch
     take_step = Step(run, method, optimizer, device=device, per_epoch=per_epoch)
     meter, logged, saved_at = Meter(), step, time.monotonic()
+    with suppress(OSError):  # forbidden: the peak is then that since the process began
+        begin_peak(device)
     method.train()
     for epoch in range(step // per_epoch, run.epochs):
         for batch in batches.epoch(epoch, start_step=step % per_epoch):
@@ -298,7 +301,8 @@ def _loop(
                 if bad is not None:
                     take_step.restore()
                     raise not_finite(bad, values, lr=lr, folder=folder, method=method, optimizer=optimizer)
-                tracker.log(step, epoch, {**values, "lr": lr}, images=(step - logged) * run.batch_size)
+                told = {**values, "lr": lr, **_peak(device)}
+                tracker.log(step, epoch, told, images=(step - logged) * run.batch_size)
                 _warn_of_collapse(values, tracker)
                 logged = step
             if dist.is_main() and step % per_epoch == 0 and online and online.due(epoch):
@@ -312,6 +316,12 @@ def _loop(
                 saved_at = time.monotonic()
             if stop_now:
                 raise Interrupted(stop_now, step)
+
+
+def _peak(device: torch.device) -> dict[str, float]:
+    """Return the most memory that this process has taken so far, nothing where the system does not tell."""
+    peak = peak_bytes(device)
+    return {} if math.isnan(peak) else {"peak_megabytes": peak / 1e6}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from covary.errors import InputError, TrainingError, did_you_mean
 from covary.stop import Interrupted
 from covary.version import __version__
 
-COMMANDS = ("pretrain", "evaluate", "report", "export", "reproduce", "bench")
+COMMANDS = ("pretrain", "evaluate", "embed", "report", "export", "reproduce", "bench")
 
 HELP = f"""covary {__version__}: image encoders whose features co-vary with what was done to the image.
 
@@ -24,6 +24,7 @@ usage: covary COMMAND [OPTIONS]
 commands:
   pretrain   train an encoder with STL or another method on any images, or continue a run
   evaluate   measure an encoder: accuracy, equivariance, what it knows of transformations, detection
+  embed      write the features of all images as one table, parquet or npz
   report     show what runs did as one HTML page: settings, curves, results, side by side
   export     write a trained encoder for torchvision, timm, ONNX or the Hugging Face hub
   reproduce  make a table or figure of the paper again, beside its numbers
@@ -39,14 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a folder may be any bytes: they are printed as they are
         sys.stdout.reconfigure(errors="surrogateescape")
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP, end="")
-        return 0
-    if arguments[0] == "--version":
-        print(__version__)
-        return 0
-    name, rest = arguments[0], arguments[1:]
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     try:
+        if name in ("-h", "--help", "--version"):
+            print(__version__ if name == "--version" else HELP.rstrip())
+            sys.stdout.flush()
+            return 0
         if name not in COMMANDS:
             raise InputError(
                 f"'{name}' is no command; expected one of {', '.join(COMMANDS)}.{did_you_mean(name, COMMANDS)}"

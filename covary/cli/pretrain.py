@@ -68,6 +68,7 @@ def _options(argv: Sequence[str]) -> Options:
         peek(argv, option) for option in ("--data", "--recipe", "--method", "--base", "--targets")
     )
     preset = _preset(peek(argv, "--preset") or "paper")
+    image_size = _whole_number("--image-size", peek(argv, "--image-size"))
     unnamed = not (data or recipe)
     run = start_run(
         data="shapes" if unnamed else data,
@@ -76,9 +77,9 @@ def _options(argv: Sequence[str]) -> Options:
         base=base,
         preset=preset,
         targets=targets,
-        image_size=_whole_number("--image-size", peek(argv, "--image-size")),
+        image_size=image_size,
     )
-    return parse(
+    options = parse(
         Options,
         argv,
         prog="covary pretrain",
@@ -98,6 +99,12 @@ def _options(argv: Sequence[str]) -> Options:
             session=Session(),
         ),
     )
+    if image_size not in (None, options.run.augment.size):
+        raise InputError(
+            f"--image-size is {image_size} and --augment.size {options.run.augment.size}, which is the same thing; "
+            "give one of them."
+        )
+    return options
 
 
 def _show(options: Options) -> None:

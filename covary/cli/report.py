@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,7 +20,15 @@ class Options:
     out: Path
     """The page: one HTML file that needs nothing beside it."""
     figures: Path | None = None
-    """Folder for the curves as SVG files; without it, none are written."""
+    """Folder for the pictures as SVG files; without it, none are written."""
+    data: str | None = None
+    """Images (SPEC, as for pretrain) to show the finished runs on: orbits, neighbours, transformation codes."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute these; auto takes the GPU where there is one."""
+    root: Path | None = None
+    """Folder of downloaded sets; default $COVARY_DATA or ~/.cache/covary/data."""
+    cache: Path | None = None
+    """Folder of decoded image stores; default $COVARY_CACHE or ~/.cache/covary."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,7 +37,16 @@ def main(argv: Sequence[str]) -> int:
         Options,
         argv,
         prog="covary report",
-        description="Show what runs did as one HTML page: settings, curves, results, runs side by side.",
+        description="Show what runs did as one HTML page: settings, curves, pictures, results, runs side by side.",
     )
-    print(report(options.runs, options.out, options.figures))
+    page = report(
+        options.runs,
+        options.out,
+        options.figures,
+        data=options.data,
+        device=options.device,
+        root=options.root,
+        cache=options.cache,
+    )
+    print(page)
     return 0

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -34,11 +35,25 @@ class Line:
     values: NDArray[np.floating]
 
 
-def curves(lines: Sequence[Line], *, scheme: Scheme, title: str | None = None) -> Figure:
-    """Draw lines over steps on no background; with a title, they and their labels are named in the figure."""
-    ink = INK[scheme]
+def curves(
+    lines: Sequence[Line], *, scheme: Scheme, title: str | None = None, across: str = "step", top: float | None = None
+) -> Figure:
+    """Draw lines on no background; with a title, they and their labels are named in the figure.
+
+    across: what they go over. top: where the values end, which then begin at 0.
+    """
     figure = Figure(figsize=(4.4, 2.6), layout="constrained")
     axes = figure.subplots()
+    draw_lines(axes, lines, scheme=scheme, across=across, top=top)
+    if title is not None:
+        axes.set_title(title, color=INK[scheme], fontsize=10, parse_math=False)
+        name_lines(axes, scheme=scheme)
+    return figure
+
+
+def draw_lines(axes: Axes, lines: Sequence[Line], *, scheme: Scheme, across: str, top: float | None) -> None:
+    """Draw lines into axes; see ``curves``."""
+    ink = INK[scheme]
     longest = max((len(line.steps) for line in lines), default=0)
     for line in lines:
         turn, colour = divmod(line.style, len(PALETTE[scheme]))
@@ -59,13 +74,15 @@ def curves(lines: Sequence[Line], *, scheme: Scheme, title: str | None = None) -
     axes.spines["bottom"].set_color(ink)
     axes.tick_params(colors=ink, labelsize=8, left=False)
     axes.ticklabel_format(useOffset=False)
-    axes.set_xlabel("step", color=ink, fontsize=8)
-    if title is not None:
-        axes.set_title(title, color=ink, fontsize=10, parse_math=False)
-        legend = axes.legend(fontsize=8, labelcolor=ink, frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    return figure
+    axes.set_xlabel(across, color=ink, fontsize=8)
+    if top is not None:
+        axes.set_ylim(0, top)
+
+
+def name_lines(axes: Axes, *, scheme: Scheme) -> None:
+    """Add a legend, whose labels are no formulas."""
+    for text in axes.legend(fontsize=8, labelcolor=INK[scheme], frameon=False).get_texts():
+        text.set_parse_math(False)
 
 
 def thinned(values: NDArray[np.floating], most: int = MOST) -> NDArray[np.floating]:

@@ -16,6 +16,7 @@ from covary.evaluation.movers import describe, own_mover
 from covary.evaluation.subject import Subject
 from covary.evaluation.transformations import CONDITIONS, TYPES, draw_each, only, ranges_of, single, unchanged
 from covary.keyed import permutation
+from covary.methods import Mover
 from covary.nets import LinearHypernetwork, LowRankHypernetwork
 
 QUARTERS = 4
@@ -53,8 +54,9 @@ def codes_of(subject: Subject, images: int) -> Codes:
 
     Raises InputError: the source has no method with a linear hypernetwork.
     """
-    mover = own_mover(subject.source, "own", subject.device)
-    if mover is None or not isinstance(mover.move, LinearHypernetwork | LowRankHypernetwork):
+    mover = own_mover(subject.source, "auto", subject.device)
+    move = hypernetwork_of(mover)
+    if mover is None or move is None:
         raise InputError(f"'{subject.source.name}' moves features by no linear hypernetwork; expected stl or equimod.")
     base = ranges_of(subject.source.recipe, subject.extractor, "auto")
     chosen = permutation(len(subject.test), seed=subject.seed, stream="codes", epoch=0)[:images]
@@ -65,7 +67,13 @@ def codes_of(subject: Subject, images: int) -> Codes:
     after = single(before, drawn, types)
     features = subject.extractor.views(subject.test, chosen, torch.stack([before, after]), recipe).to(subject.device)
     rows = describe(mover, features[0], features[1], before, after).cpu()
-    return Codes(rows=rows, types=types, quarters=quarters(after, types, recipe), gram=mover.move.gram().cpu())
+    return Codes(rows=rows, types=types, quarters=quarters(after, types, recipe), gram=move.gram().cpu())
+
+
+def hypernetwork_of(mover: Mover | None) -> LinearHypernetwork | LowRankHypernetwork | None:
+    """Return the linear hypernetwork that moves features, None where something else does."""
+    move = None if mover is None else mover.move
+    return move if isinstance(move, LinearHypernetwork | LowRankHypernetwork) else None
 
 
 def quarters(params: Tensor, types: Tensor, recipe: Recipe) -> Tensor:

@@ -13,6 +13,7 @@ from covary.errors import InputError
 from covary.evaluation.features import RGB, Extractor, kept
 from covary.evaluation.options import Options
 from covary.evaluation.source import Source
+from covary.keyed import permutation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +105,12 @@ class Subject:
         All others are kept in the cache: the same weights never see the same images at the same size, mean and
         deviation twice.
         """
-        return self._features(self.train)
+        return self.features_of(self.train)
 
     @cached_property
     def test_features(self) -> Tensor:
         """Features of the test images; see ``train_features``."""
-        return self._features(self.test)
+        return self.features_of(self.test)
 
     @cached_property
     def train_labels(self) -> Tensor:
@@ -126,7 +127,8 @@ class Subject:
         """The words of a protocol line about the features."""
         return f"{self.test_features.shape[1]} features of {self.extractor.says_images}"
 
-    def _features(self, store: ImageStore) -> Tensor:
+    def features_of(self, store: ImageStore) -> Tensor:
+        """Features of images of a store that ``train`` or ``test`` gave, or that was selected from one."""
         extractor = self.extractor
         if self.source.transient:
             return extractor.features(store).to(self.device)
@@ -137,3 +139,9 @@ class Subject:
     def _load(self, split: Split, *, labelled: bool) -> ImageStore:
         fit = Fit.evaluate(self.extractor.size)
         return load(self.data, split=split, fit=fit, labelled=labelled, root=self.root, cache=self.cache)
+
+
+def some_rows(store: ImageStore, count: int, seed: int, stream: str, *, even: bool = False) -> Tensor:
+    """Return rows of images in random order, all where count is 0 or there are fewer, an even number where asked."""
+    found = permutation(len(store), seed=seed, stream=stream, epoch=0)[: count or len(store)]
+    return found[: len(found) - len(found) % 2] if even else found

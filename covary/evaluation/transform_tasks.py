@@ -12,9 +12,10 @@ from covary.errors import InputError
 from covary.evaluation import sensitivity
 from covary.evaluation.equivariance import Start, equivariance
 from covary.evaluation.movers import own_mover, ridge_mover
+from covary.evaluation.orbits import Orbits
 from covary.evaluation.prediction import VALIDATION, Pairs, baseline, predict_transformations
 from covary.evaluation.result import Measured
-from covary.evaluation.subject import Subject
+from covary.evaluation.subject import Subject, some_rows
 from covary.evaluation.transformations import (
     CONDITIONS,
     TYPES,
@@ -57,8 +58,8 @@ def measure_equivariance(subject: Subject) -> Measured:
     options = subject.options.equivariance
     base = ranges_of(subject.source.recipe, subject.extractor, options.ranges)
     own = own_mover(subject.source, options.predictor, subject.device)
-    rows = _some(subject.test, options.images, subject.seed, "equivariance", even=True)
-    train = _some(subject.train, options.train_images, subject.seed, "ridge", even=True)
+    rows = some_rows(subject.test, options.images, subject.seed, "equivariance", even=True)
+    train = some_rows(subject.train, options.train_images, subject.seed, "ridge", even=True)
     metrics, penalties = {}, []
     for condition, operations in CONDITIONS.items():
         recipe = only(base, operations, views=options.transformations)
@@ -97,7 +98,7 @@ def measure_prediction(subject: Subject) -> Measured:
     stores = subject.train, subject.test
     counts = options.train_images, options.images
     rows = [
-        _some(store, count, subject.seed, f"prediction {split}", even=False)
+        some_rows(store, count, subject.seed, f"prediction {split}")
         for store, count, split in zip(stores, counts, ("train", "test"), strict=True)
     ]
     recipe = only(base, CONDITIONS["all"], views=2, always=False)
@@ -153,19 +154,10 @@ def measure_prediction(subject: Subject) -> Measured:
 def measure_sensitivity(subject: Subject) -> Measured:
     """Follow features along one parameter at a time, and say how invariant they are to crop, colour and both."""
     options, seed = subject.options.sensitivity, subject.seed
-    base = ranges_of(subject.source.recipe, subject.extractor, options.ranges)
-    rows = _some(subject.test, options.images, seed, "sensitivity", even=True)
-    before = unchanged(base, len(rows))
-    clean = subject.extractor.views(subject.test, rows, before[None], base)[0]
-    unit = sensitivity.between_images(clean)
-    if unit < 1e-9:
-        raise InputError(
-            f"The encoder gives all images of {subject.data} the same features; there is nothing to compare with."
-        )
-    metrics, along = {}, sensitivity.for_orbits(base, options)
+    orbits, metrics = Orbits(subject), {}
+    rows, unit, base = orbits.rows, orbits.unit, orbits.base
     for name, steps in options.orbits.items():
-        params, start = sensitivity.orbit(name, steps, before, options)
-        views = subject.extractor.views(subject.test, rows, torch.cat([start[None], params]), along)
+        views = orbits.features(name, rows)
         distances = sensitivity.moved(views[0], views[1:], unit)
         metrics[f"{name}.slope"] = sensitivity.slope(distances, steps)
         metrics |= {f"{name}.{step:+.0%}": d for step, d in zip(steps, distances.tolist(), strict=True)}
@@ -208,9 +200,3 @@ def _check_count(store: ImageStore, least: int) -> None:
         raise InputError(
             f"{store.name} has {len(store)} {store.split} images; this task expects {least} or more of them."
         )
-
-
-def _some(store: ImageStore, count: int, seed: int, stream: str, *, even: bool) -> Tensor:
-    """Return rows of some images, all where count is 0 or there are fewer, an even number where asked."""
-    found = permutation(len(store), seed=seed, stream=stream, epoch=0)[: count or len(store)]
-    return found[: len(found) - len(found) % 2] if even else found

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from covary.errors import InputError
 from covary.rundir import sync_folder
 
 
@@ -25,17 +24,6 @@ class Exported:
     bytes: int
     difference: float
     lines: tuple[str, ...]
-
-
-def check_free(out: Path, *, suffix: str) -> None:
-    """Raise InputError unless a file with this suffix, or a folder where that is empty, can be put at ``out``."""
-    if suffix and out.suffix != suffix:
-        raise InputError(f"--out is '{out}'; expected a file that ends in {suffix}.")
-    if os.path.lexists(out):
-        raise InputError(f"{out} exists and is not replaced; remove it, or give another --out.")
-    parent = next(folder for folder in out.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{out} cannot be written: {parent} is no folder that you may write to; give another --out.")
 
 
 @contextmanager

@@ -6,6 +6,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from covary.draw.maps import Panel
+from covary.draw.tiles import Tile
+
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
@@ -65,11 +68,16 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Curves of all runs that logged something, and their last values in words."""
+    """Curves of runs, and a value of each in words, the last one where they go over steps.
+
+    across: what they go over. top: where values end, which then begin at 0.
+    """
 
     title: str
     series: tuple[Series, ...]
     last: tuple[str, ...]
+    across: str = "step"
+    top: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +99,67 @@ class Picture:
     height: int
 
 
-Block = Text | Command | Table | Charts | Picture
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Views of an image along a parameter, and how far the features of each run move."""
+
+    title: str
+    tiles: tuple[Tile, ...]
+    chart: Chart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orbit:
+    """An image along one parameter after the other."""
+
+    kind: ClassVar[str] = "orbit"
+    title: str
+    strips: tuple[Strip, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The images that a run finds."""
+
+    run: int
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """An image, and those that each run finds nearest to it."""
+
+    asked: Tile
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queries:
+    """Images and what is nearest to them."""
+
+    kind: ClassVar[str] = "queries"
+    title: str
+    queries: tuple[Query, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """A run's rows in two dimensions."""
+
+    run: int
+    panel: Panel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maps:
+    """Maps beside each other."""
+
+    kind: ClassVar[str] = "maps"
+    title: str
+    maps: tuple[Map, ...]
+
+
+Block = Text | Command | Table | Charts | Picture | Orbit | Queries | Maps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,49 +1,58 @@
 """``covary report``: runs to one HTML page."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from covary.errors import InputError
 from covary.evaluation.result import check_writable
-from covary.report.blocks import Charts, Section
-from covary.report.page import drawn, page, visible
+from covary.private import without_paths
+from covary.report.figures import write_figures
+from covary.report.page import page
 from covary.report.read import read_runs
-from covary.report.sections import SECTIONS
+from covary.report.sections import sections
+from covary.report.shown import shown_runs
 from covary.rundir import write_atomic
 
 
-def report(runs: str | Path | Sequence[str | Path], out: str | Path, figures: str | Path | None = None) -> Path:
+def report(
+    runs: str | Path | Sequence[str | Path],
+    out: str | Path,
+    figures: str | Path | None = None,
+    *,
+    data: str | None = None,
+    device: str = "auto",
+    root: str | Path | None = None,
+    cache: str | Path | None = None,
+) -> Path:
     """Write one self-contained HTML page about run folders, finished or not; return its path.
 
     runs:    run folders, shown side by side in this order.
     out:     the page, a file that ends in .html.
-    figures: folder for the curves as SVG files, each with a title and a legend; None writes none.
+    figures: folder for the pictures as SVG files, each with a title and a legend; None writes none.
+    data:    SPEC of images on which the finished runs' encoders are shown: orbits and neighbours of test images, and a
+             map of transformation codes. None reads the run folders alone.
+    device:  auto, cpu or cuda; of these encoders.
+    root, cache: where data sets, and stores of images and features lie (``data.load``).
 
-    Raises InputError: a folder that holds no run or a damaged file, or an ``out`` that cannot be written.
+    Raises InputError: a folder that holds no run or a damaged file, an ``out`` that cannot be written, or images that
+    are not there.
     """
-    given = [runs] if isinstance(runs, str | Path) else runs
+    given = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"The report {out} would be no HTML file by its name; let --out end in .html.")
     check_writable(out)
     if figures is not None:
         check_writable(Path(figures) / "loss.svg")
-    read = read_runs([Path(run) for run in given])
-    names = [run.name for run in read]
-    sections = [section(read) for section in SECTIONS]
+    read = read_runs(given)
+    names, shown, made_from = [run.name for run in read], None, "the run folders alone"
+    if data is not None:
+        places = {"root": root, "cache": cache}
+        folders = {name: None if place is None else Path(place) for name, place in places.items()}
+        shown = shown_runs(given, read, data, device=device, **folders)
+        made_from = f"the run folders and images of {without_paths(data, [data])}"
+    made = sections(read, shown)
     if figures is not None:
-        _write_figures(names, sections, Path(figures))
-    write_atomic(out, page(names, sections))
+        write_figures(names, made, Path(figures))
+    write_atomic(out, page(names, made, made_from=made_from))
     return out
-
-
-def _write_figures(names: Sequence[str], sections: Sequence[Section], folder: Path) -> None:
-    """Write each chart as an SVG file named after it; of two of one name, the later one has a number."""
-    written: dict[str, int] = {}
-    blocks = [block for section in sections for block in section.blocks if isinstance(block, Charts)]
-    for chart in (chart for block in blocks for chart in block.charts):
-        name = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-") or "values"
-        written[name] = written.get(name, 0) + 1
-        file = f"{name}.svg" if written[name] == 1 else f"{name}-{written[name]}.svg"
-        write_atomic(folder / file, drawn(chart, names, "light", title=visible(chart.title)))

@@ -1,22 +1,27 @@
 """Sections to one HTML page. All text is escaped here: by Jinja's autoescape for HTML, by ``visible`` for the eye."""
 
 import base64
+import io
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
 
 from covary.draw.curves import DASHES, PALETTE, Line, curves
+from covary.draw.maps import maps
 from covary.draw.svg import svg
-from covary.report.blocks import Chart, Section
+from covary.report.blocks import Chart, Map, Section
 from covary.version import __version__
 
 UNSEEN = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen, or moves what is
 
 
-def page(names: Sequence[str], sections: Sequence[Section]) -> str:
+def page(names: Sequence[str], sections: Sequence[Section], *, made_from: str = "the run folders alone") -> str:
     """Return the page of the runs' names and sections; it loads nothing, and a browser runs nothing that it holds."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("covary.report", package_path="."),
@@ -26,7 +31,7 @@ def page(names: Sequence[str], sections: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = data_uri
+    environment.filters |= {"data_uri": data_uri, "png": png}
     styles = [(style, _style(style)) for style in range(len(names))]
     return environment.get_template("page.html").render(
         title=f"covary report: {', '.join(names)}",
@@ -34,17 +39,35 @@ def page(names: Sequence[str], sections: Sequence[Section]) -> str:
         sections=[section for section in sections if section.blocks],
         styles=styles,
         drawn=lambda chart, scheme: drawn(chart, names, scheme),
+        mapped=mapped,
+        made_from=made_from,
         version=__version__,
     )
 
 
 def drawn(chart: Chart, names: Sequence[str], scheme: Any, *, title: str | None = None) -> bytes:
     """Return a chart as SVG; with a title it stands alone and names its runs."""
-    lines = [
+    return svg(curves(lines_of(chart, names), scheme=scheme, title=title, across=chart.across, top=chart.top))
+
+
+def lines_of(chart: Chart, names: Sequence[str]) -> list[Line]:
+    """Return the lines of a chart, each in the style of its run."""
+    return [
         Line(label=visible(names[series.run]), style=series.run, steps=series.steps, values=series.values)
         for series in chart.series
     ]
-    return svg(curves(lines, scheme=scheme, title=title))
+
+
+def mapped(one: Map, scheme: Any) -> bytes:
+    """Return a map as SVG, without the words that the page has beside it."""
+    return svg(maps([one.panel], scheme=scheme, titled=False))
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return an image (h, w, 3) as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
+    return file.getvalue()
 
 
 def visible(value: Any) -> Any:

@@ -1,14 +1,21 @@
-"""The page's sections, in order: each is a function of the runs, and one that has nothing to say has no blocks."""
+"""The page's sections, in order: each is a function of the runs, and one that has nothing to say has no blocks.
+
+Those with pictures are functions of the runs' encoders on images.
+"""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from covary.report.blocks import Block, Chart, Charts, Command, Section, Series, Text
+from covary.report.codes import codes
 from covary.report.first_batch import first_batch
+from covary.report.neighbours import neighbours
+from covary.report.orbits import orbits
 from covary.report.read import RunFiles
 from covary.report.results import UNTRAINED, results
+from covary.report.shown import Shown
 from covary.report.tables import compared, differing, number
-from covary.report.throughput import THROUGHPUT, progress, throughput
+from covary.report.throughput import MEMORY, THROUGHPUT, progress, throughput
 from covary.training import COLLAPSED
 
 SUMMARY = {
@@ -60,7 +67,7 @@ def trained(runs: Sequence[RunFiles]) -> Section:
 
 def training(runs: Sequence[RunFiles]) -> Section:
     """Curves of everything that was logged, the loss and the online accuracy first."""
-    logged = dict.fromkeys(name for run in runs for name in run.curves if name != THROUGHPUT)
+    logged = dict.fromkeys(name for run in runs for name in run.curves if name not in (THROUGHPUT, MEMORY))
     order = [name for name in (LOSS, ACCURACY, SPREAD) if name in logged]
     charts = tuple(_chart(runs, name) for name in [*order, *(name for name in logged if name not in order)])
     blocks = (Charts(charts=charts), *_spread(runs)) if charts else (Text(words="Nothing has been logged yet."),)
@@ -98,8 +105,8 @@ def environment(runs: Sequence[RunFiles]) -> Section:
     return Section(title="Environment", blocks=(compared("", runs, [run.environment for run in runs]),))
 
 
-def missing(runs: Sequence[RunFiles]) -> Section:
-    """Return the commands that make what the page lacks."""
+def missing(runs: Sequence[RunFiles], *, pictured: bool) -> Section:
+    """Return the commands that make what the page lacks; pictured: it has those that need images."""
     blocks: list[Block] = []
     for run in runs:
         name, spec = shlex.quote(run.name), shlex.quote(str(run.settings.get("data")))
@@ -121,15 +128,26 @@ def missing(runs: Sequence[RunFiles]) -> Section:
                 f"{run.name}: the picture of the first batch; the command that began the run makes it with --dry-run."
             )
             blocks.append(Text(words=words))
+    done = [run for run in runs if run.done]
+    if done and not pictured:
+        names = " ".join(shlex.quote(run.name) for run in runs)
+        spec = shlex.quote(str(done[0].settings.get("data")))
+        words = "Pictures of what the encoders have learned: sample orbits, nearest neighbours, transformation codes."
+        blocks.append(Command(words=words, command=f"covary report {names} --data {spec} --out report.html"))
     return Section(title="What is missing", blocks=tuple(blocks))
 
 
-SECTIONS: tuple[Callable[[Sequence[RunFiles]], Section], ...] = (
-    trained,
-    training,
-    first_batch,
-    results,
-    throughput,
-    environment,
-    missing,
-)
+def sections(runs: Sequence[RunFiles], shown: Sequence[Shown] | None = None) -> list[Section]:
+    """Return the page's sections; shown: the finished runs on images, None leaves out what needs images."""
+    pictured = shown is not None
+    return [
+        trained(runs),
+        training(runs),
+        first_batch(runs),
+        *([orbits(runs, shown)] if pictured else []),
+        results(runs),
+        *([neighbours(shown), codes(shown)] if pictured else []),
+        throughput(runs),
+        environment(runs),
+        missing(runs, pictured=pictured),
+    ]

@@ -1,4 +1,4 @@
-"""The section of throughput, and how far a run came."""
+"""The section of throughput and memory, and how far a run came."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +9,15 @@ from covary.report.blocks import Section
 from covary.report.read import RunFiles
 from covary.report.tables import compared
 
-THROUGHPUT = "images_per_second"
+THROUGHPUT, MEMORY = "images_per_second", "peak_megabytes"
 
 
 def throughput(runs: Sequence[RunFiles]) -> Section:
-    """Return images a second over the logged stretches, and the time that they add up to."""
-    values = [_rates(run) for run in runs]
-    return Section(title="Throughput", blocks=(compared("", runs, values, mark=False),) if any(values) else ())
+    """Return images a second over the logged stretches, the time that they add up to, and the peak of memory."""
+    values = [{**_rates(run), **_memory(run)} for run in runs]
+    return Section(
+        title="Throughput and memory", blocks=(compared("", runs, values, mark=False),) if any(values) else ()
+    )
 
 
 def progress(run: RunFiles) -> str:
@@ -35,6 +37,14 @@ def _rates(run: RunFiles) -> Mapping[str, Any]:
         seconds = float((np.diff(curve.steps, prepend=0) * batch / curve.values).sum())
         found["minutes in training steps"] = f"{seconds / 60:.1f}"
     return found
+
+
+def _memory(run: RunFiles) -> Mapping[str, Any]:
+    """Return the most memory of the first process, over all of its starts."""
+    if MEMORY not in run.curves:
+        return {}
+    whose = "torch on the GPU" if run.environment.get("device") == "cuda" else "the process"
+    return {"peak memory": f"{run.curves[MEMORY].values.max():,.0f} MB of {whose}"}
 
 
 def _total(run: RunFiles) -> int | None:

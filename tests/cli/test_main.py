@@ -259,3 +259,35 @@ def test_a_reader_that_ends_early_ends_the_command_quietly() -> None:
     command = f"'{sys.executable}' -m covary.cli pretrain --help"
     done = subprocess.run(["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) in (("141\n", ""), ("0\n", ""))
+
+
+def test_two_image_sizes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "pretrain",
+        "--data",
+        "shapes",
+        "--image-size",
+        "16",
+        "--augment.size",
+        "32",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(words) == 2
+    assert (
+        "--image-size is 16 and --augment.size 32, which is the same thing; give one of them."
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], []])
+def test_a_reader_that_has_ended_is_no_fault(words: list[str]) -> None:
+    code = "import sys; from covary.cli import main; sys.exit(main(sys.argv[1:]))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

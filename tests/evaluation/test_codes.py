@@ -48,7 +48,7 @@ def test_codes_are_of_single_changes(tmp_path: Path, name: str, options: dict[st
 
 def test_a_method_without_a_hypernetwork_is_refused(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", small(METHODS["simclr"]))
-    with pytest.raises(InputError, match="has learned no map of features"):
+    with pytest.raises(InputError, match="moves features by no linear hypernetwork"):
         codes_of(subject(run), 50)
 
 
