@@ -59,9 +59,9 @@ def places(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> list[Place]:
     """Return every place in a file that has at least half of an encoder's names, the one with the most first."""
     found: list[tuple[int, Place]] = []
     for names, words in _namings(encoder):
-        first = next(iter(names.values()))
-        ends = [name for name in tensors if name == first or name.endswith(f".{first}")]
-        for prefix in (name.removesuffix(first) for name in ends):
+        first, *_, last = [*names.values()] * 2
+        prefixes = [name.removesuffix(end) for end in (first, last) for name in tensors if f".{name}".endswith(f".{end}")]
+        for prefix in dict.fromkeys(prefixes):
             count = sum(prefix + name in tensors for name in names.values())
             if 2 * count >= len(names):
                 found.append((count, Place(prefix=prefix, names=names, words=words)))
