@@ -104,5 +104,6 @@ def _check_program(path: Path, program: bytes) -> None:
             named = str(argument or operation.name).replace(" ", ".")
             raise InputError(
                 f"{path} holds more than tensors ({named}); rebuilding it could run code, so it is refused. "
-                "Save the state dict alone, best as .safetensors."
+                "Where you trust who wrote it, keep its tensors alone: torch.save(torch.load(OLD, map_location='cpu', "
+                "weights_only=False)['state_dict'], NEW)."
             )

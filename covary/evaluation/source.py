@@ -1,5 +1,6 @@
 """SOURCE: what to evaluate. Each kind becomes an encoder and what is known about the images it was trained on."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ from torch import nn
 
 from covary import config
 from covary.augment import Recipe
+from covary.dist import is_main
 from covary.errors import InputError, did_you_mean
 from covary.evaluation.features import RGB, fingerprint
 from covary.evaluation.pretrained import architecture, from_timm, from_torchvision
@@ -97,7 +99,8 @@ def resolve(
 
     ========================  =====================================================================================
     a run folder              its trained encoder, image size and normalisation
-    a weights file            ``encoder`` with exactly these weights (``weights.load_file``: ``prefix``, ``ignore``)
+    a weights file            ``encoder`` with weights of it, all or none (``weights.load_file``: ``prefix``,
+                              ``ignore``); a line on standard error says which were read and what was left out
     ``timm:NAME``             timm's published weights, image size and normalisation
     ``torchvision:NAME@W``    torchvision's published weights W, the newest without ``@W``
     ``untrained:NAME``        an encoder by name with random weights drawn from ``seed``
@@ -135,7 +138,9 @@ def resolve(
     if encoder is None:
         raise InputError(f"{path} holds weights alone; name their network with encoder, such as resnet18.")
     network = architecture(encoder, stem=stem)
-    load_file(network, path, prefix=prefix, ignore=ignore)
+    line = load_file(network, path, prefix=prefix, ignore=ignore)
+    if is_main():
+        print(line, file=sys.stderr)
     return Source(name=str(source), encoder=network)
 
 
@@ -147,7 +152,7 @@ def _of_finished_run(folder: RunDir) -> Source:
             f"The run {folder.path} is not finished: {folder.encoder_file.name} is missing; "
             "run its pretrain command again to continue it."
         )
-    load_file(built.encoder, folder.encoder_file)
+    load_weights(built.encoder, read(folder.encoder_file), source=str(folder.encoder_file))
     return built
 
 

@@ -74,7 +74,7 @@ def same(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def renamed(pattern: str, by: str) -> Callable[[State], State]:
+def renamed(pattern: str, by: str | Callable[[re.Match[str]], str]) -> Callable[[State], State]:
     """Return the change of names by a regular expression."""
     return lambda state: {re.sub(pattern, by, name): tensor for name, tensor in state.items()}
 
@@ -94,6 +94,26 @@ def with_classifier(state: State) -> State:
     return {**state, "fc.weight": torch.zeros(10, 128), "fc.bias": torch.zeros(10)}
 
 
+def numbered(found: re.Match[str]) -> str:
+    """Return what a sequence of the network's children calls a child."""
+    return str(("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3").index(found[0]))
+
+
+def twice(state: State) -> State:
+    """Hold everything under two prefixes."""
+    return {prefix + name: tensor.clone() for prefix in ("student.", "teacher.") for name, tensor in state.items()}
+
+
+def prefixed_without(pattern: str) -> Callable[[State], State]:
+    """Return the change that leaves out names and puts the others under a prefix."""
+    return lambda state: renamed("^", "backbone.")(without(f"^{pattern}$")(state))
+
+
+def deeper(state: State) -> State:
+    """Add the blocks that a deeper network has."""
+    return {**build_encoder("resnet14")[0].state_dict(), **state}
+
+
 def with_and_without_prefix(state: State) -> State:
     """Hold a tensor under two names that mean the same."""
     return {**state, "module.conv1.weight": torch.zeros_like(state["conv1.weight"])}
@@ -111,13 +131,18 @@ CASES = [
     Case(name="prefix given", change=renamed("^", "backbone."), options={"prefix": "backbone."}, says=None),
     Case(name="classifier ignored", change=with_classifier, options={"ignore": ("fc.",)}, says=None),
     Case(name="module. on some", change=renamed("^layer", "module.layer"), says=None),
-    Case(name="prefix not given", change=renamed("^", "backbone."), says=f"^.*{SHARE}.*'backbone.'; give that"),
+    Case(name="prefix not given", change=renamed("^", "backbone."), says=None),
+    Case(name="classifier not ignored", change=with_classifier, says=None),
+    Case(name="children by number", change=renamed("^(conv1|bn1|layer.)", numbered), says=None),
+    Case(name="counters missing", change=without("num_batches_tracked"), says=None),
+    Case(name="two prefixes", change=twice, says="2 times, under 'student.' and 'teacher.'; choose one"),
+    Case(name="prefix and one missing", change=prefixed_without("conv1.weight"), says=f"under 'backbone.'.*{SHARE}"),
+    Case(name="a deeper network", change=deeper, says="unexpected .layer1.1"),
     Case(name="one missing", change=without("^conv1.weight$")),
     Case(name="norms missing", change=without("bn")),
-    Case(name="counters missing", change=without("num_batches_tracked")),
+    Case(name="a counter missing", change=without("bn1.num_batches_tracked")),
     Case(name="a stage missing", change=without("^layer3")),
     Case(name="most missing", change=without("^(?!conv1)")),
-    Case(name="classifier not ignored", change=with_classifier),
     Case(name="one renamed", change=renamed("^conv1.weight$", "stem.weight")),
     Case(name="stages renamed", change=renamed("^layer", "stage")),
     Case(name="all renamed", change=renamed("^", "x_")),
