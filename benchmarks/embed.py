@@ -1,6 +1,6 @@
 """Rate of ``embed`` beside the encoder's own forward on batches that lie ready, in turn; median of the ratios.
 
-python benchmarks/embed.py --data cifar10 --images 10000 --encoder resnet18
+OMP_NUM_THREADS=2 python benchmarks/embed.py --data cifar10 --encoder resnet18 --stem cifar
 """
 
 import argparse

@@ -18,12 +18,13 @@ from torch import nn
 
 from covary import dist
 from covary.data import Fit, ImageStore, Split, load
+from covary.data.progress import progress
 from covary.disk import check_free, read_file, writing
 from covary.errors import InputError
 from covary.evaluation import Options
-from covary.evaluation.features import RGB, check_finite
+from covary.evaluation.features import RGB, check_finite, evaluating
 from covary.evaluation.source import resolve
-from covary.evaluation.subject import Subject
+from covary.evaluation.subject import Subject, check_numbers
 from covary.nets.resnet import Stem
 from covary.private import without_paths
 from covary.rundir import sync_folder, write_atomic, write_tensors
@@ -33,7 +34,7 @@ Which = Literal["all", "train", "test"]
 Piece = tuple[ImageStore, np.ndarray, Path]  # rows of a store, and the file of their features
 
 SUFFIXES = (".parquet", ".npz")
-PIECE = 8192
+PIECE = 2048
 """Images whose features are computed, and written, at once: what a kill costs at most."""
 NO_LABEL = -1
 
@@ -44,6 +45,7 @@ class Embedded:
 
     path:     of the table. images: rows. features: numbers of each. bytes: of the file.
     computed: images that this call encoded; others were there from one that was interrupted. seconds: for these.
+    skipped:  files of the source that cannot be read as images; they have no row.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Embedded:
     bytes: int
     computed: int
     seconds: float
+    skipped: int
 
 
 def embed(
@@ -75,9 +78,10 @@ def embed(
 ) -> Embedded:
     """Write the features of all images of a SPEC, in the order of the source, to one table.
 
-    Columns: ``id``, the number of the row; ``name``, unique within the source, a relative path where the image is a
-    file; ``split``; ``label`` and ``class``, null where there is none (npz: -1 and ""); ``embedding``, float32 (D,).
-    The file's metadata say what encoder saw the images how. Features are those that ``evaluate`` takes.
+    Columns: ``id``, the number of the row; ``path``, the image's name in the store, unique within its split, a relative
+    path where the image is a file; ``split``; ``label`` and ``class``, null where there is none (npz: -1 and "");
+    ``embedding``, float32 (D,). The file's metadata say what encoder saw the images how. Features are those that
+    ``evaluate`` takes.
 
     out:   .parquet, or .npz with an array for each column. Until it is whole, its pieces lie in ``OUT.parts``; the same
            call goes on there after an interruption.
@@ -89,6 +93,7 @@ def embed(
     """
     path = Path(out).expanduser()
     _check(path, split)
+    check_numbers(batch_size=batch_size, image_size=image_size, std=std, seed=seed)
     found = resolve(source, encoder=encoder, stem=stem, prefix=prefix, ignore=ignore, seed=seed)
     subject = Subject(
         source=found,
@@ -108,27 +113,32 @@ def embed(
     parts = path.with_name(f"{path.name}.parts")
     _begin(parts, facts, path)
     pieces = list(_pieces(stores, parts))
-    computed, begin = 0, time.perf_counter()
-    for store, rows, file in pieces:
-        if not file.is_file():
+    images, missing = sum(len(rows) for _, rows, _ in pieces), [piece for piece in pieces if not piece[2].is_file()]
+    computed, begin = sum(len(rows) for _, rows, _ in missing), time.perf_counter()
+    with progress(f"embedding {data}", computed) as advance, evaluating(found.encoder, subject.device):
+        for store, rows, file in missing:
             features = subject.extractor.features(store, torch.from_numpy(rows))
             check_finite(features, f"{store.split} images")
             write_tensors(file, {"features": features})
-            computed += len(rows)
+            advance(len(rows))
     seconds = time.perf_counter() - begin
-    images, width = sum(len(rows) for _, rows, _ in pieces), _features(pieces[0][2]).shape[1]
+    width = _features(pieces[0][2]).shape[1]
     write = _write_parquet if path.suffix == ".parquet" else _write_npz
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with writing(path.name, path.parent, needed=4 * images * width):
-            write(temporary, pieces, images, width, without_paths(facts, [str(source), data]))
-            os.replace(temporary, path)
-            sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    whole = parts / "whole"
+    with writing(path.name, path.parent, needed=4 * images * width):
+        write(whole, pieces, images, width, without_paths(facts, [str(source), data]))
+        sync_folder(whole)
+        whole.rename(path)
+        sync_folder(path.parent)
     shutil.rmtree(parts)
     return Embedded(
-        path=path, images=images, features=width, bytes=path.stat().st_size, computed=computed, seconds=seconds
+        path=path,
+        images=images,
+        features=width,
+        bytes=path.stat().st_size,
+        computed=computed,
+        seconds=seconds,
+        skipped=sum(len(store.skipped) for store in stores),
     )
 
 
@@ -185,10 +195,10 @@ def _begin(parts: Path, facts: Mapping[str, Any], out: Path) -> None:
         write_atomic(file, json.dumps(facts, indent=2) + "\n")
         return
     try:
-        begun = json.loads(read_file(file))
-    except (OSError, ValueError) as error:
+        begun = json.loads(read_file(file).decode())
+        told = [name for name in facts if begun.get(name) != facts[name]]
+    except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{parts} holds no pieces of a table ({error}); remove it, or give another --out.") from error
-    told = [name for name in facts if begun.get(name) != facts[name]]
     if told:
         raise InputError(
             f"{parts} holds pieces of another table (another {', '.join(told)}); finish that one, remove the folder, "
@@ -211,13 +221,18 @@ def _features(file: Path) -> np.ndarray:
         raise InputError(f"{file} is damaged ({error}); remove it and run the same command again.") from error
 
 
+def _text(name: str) -> str:
+    r"""Return a name of a file; bytes in it that are no UTF-8 are written out, such as ``\xff``."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _labels(store: ImageStore, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Return labels, int64 (n,), -1 for none, and the names of their classes, "" for none."""
     if store.labels is None:
         return np.full(len(rows), NO_LABEL, dtype=np.int64), [""] * len(rows)
     labels = store.labels[rows]
     classes: tuple[str, ...] = store.classes or ()
-    names: list[str] = [classes[int(label)] if label >= 0 else "" for label in labels]
+    names: list[str] = [_text(classes[int(label)]) if label >= 0 else "" for label in labels]
     return labels, names
 
 
@@ -228,7 +243,7 @@ def _write_parquet(path: Path, pieces: Sequence[Piece], images: int, width: int,
     schema = pa.schema(
         {
             "id": pa.int64(),
-            "name": pa.string(),
+            "path": pa.string(),
             "split": pa.string(),
             "label": pa.int64(),
             "class": pa.string(),
@@ -243,7 +258,7 @@ def _write_parquet(path: Path, pieces: Sequence[Piece], images: int, width: int,
             none = labels < 0
             columns = [
                 pa.array(np.arange(count, count + len(rows))),
-                pa.array([store.names[row] for row in rows], pa.string()),
+                pa.array([_text(store.names[row]) for row in rows], pa.string()),
                 pa.array([store.split] * len(rows), pa.string()),
                 pa.array(labels, mask=none),
                 pa.array(classes, pa.string(), mask=none),
@@ -258,7 +273,7 @@ def _write_npz(path: Path, pieces: Sequence[Piece], images: int, width: int, fac
     labels = [_labels(store, rows) for store, rows, _ in pieces]
     arrays: dict[str, np.ndarray] = {
         "id": np.arange(images),
-        "name": np.array([store.names[row] for store, rows, _ in pieces for row in rows]),
+        "path": np.array([_text(store.names[row]) for store, rows, _ in pieces for row in rows]),
         "split": np.array([store.split for store, rows, _ in pieces for _ in rows]),
         "label": np.concatenate([numbers for numbers, _ in labels]),
         "class": np.array([name for _, names in labels for name in names]),

@@ -74,5 +74,6 @@ def main(argv: Sequence[str]) -> int:
         f"{done.path}  {done.images:,} images, {done.features} numbers each  {done.bytes / 1e6:.1f} MB  "
         f"{done.computed / max(done.seconds, 1e-9):,.0f} images/s"
         + (f"  ({found:,} were there from an interrupted command)" if found else "")
+        + (f"  ({done.skipped:,} files cannot be read and are left out)" if done.skipped else "")
     )
     return 0

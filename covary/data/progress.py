@@ -11,8 +11,8 @@ PATIENCE = 2.0  # seconds
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Yield a function to call once per item; the bar appears on a terminal's stderr after two seconds."""
+def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """Yield a function to call for each item, or for several; the bar appears on a terminal's stderr after two seconds."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -27,9 +27,9 @@ def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
     due = time.monotonic() + PATIENCE
     done = 0
 
-    def advance() -> None:
+    def advance(count: int = 1) -> None:
         nonlocal done
-        done += 1
+        done += count
         if time.monotonic() >= due:
             bar.start()
             bar.update(task, completed=done)

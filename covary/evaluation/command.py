@@ -12,7 +12,7 @@ from covary.evaluation.features import RGB
 from covary.evaluation.options import Options
 from covary.evaluation.result import Result, check_writable, write
 from covary.evaluation.source import resolve
-from covary.evaluation.subject import Subject
+from covary.evaluation.subject import Subject, check_numbers
 from covary.evaluation.tasks import TASKS, check_names, choose
 from covary.evaluation.transfer import expand
 from covary.nets.resnet import Stem
@@ -70,13 +70,7 @@ def evaluate(
         raise InputError("data is empty; name one or more sets of images.")
     check_names([task] if isinstance(task, str) else task)
     place = choose_device(device)
-    for name, number in (("batch_size", batch_size), ("image_size", 1 if image_size is None else image_size)):
-        if number < 1:
-            raise InputError(f"{name} is {number}; expected 1 or more.")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed is {seed}; expected a whole number in [0, 2**63).")
-    if std is not None and min(std) <= 0:
-        raise InputError(f"std is {std}; expected three positive numbers.")
+    check_numbers(batch_size=batch_size, image_size=image_size, std=std, seed=seed)
     if out is not None:
         check_writable(Path(out))
     found = resolve(source, encoder=encoder, stem=stem, prefix=prefix, ignore=ignore, seed=seed)

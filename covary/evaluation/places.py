@@ -60,7 +60,9 @@ def places(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> list[Place]:
     found: list[tuple[int, Place]] = []
     for names, words in _namings(encoder):
         first, *_, last = [*names.values()] * 2
-        prefixes = [name.removesuffix(end) for end in (first, last) for name in tensors if f".{name}".endswith(f".{end}")]
+        prefixes = [
+            name.removesuffix(end) for end in (first, last) for name in tensors if f".{name}".endswith(f".{end}")
+        ]
         for prefix in dict.fromkeys(prefixes):
             count = sum(prefix + name in tensors for name in names.values())
             if 2 * count >= len(names):

@@ -16,6 +16,17 @@ from covary.evaluation.source import Source
 from covary.keyed import permutation
 
 
+def check_numbers(*, batch_size: int, image_size: int | None, std: RGB | None, seed: int) -> None:
+    """Raise InputError for a number that a ``Subject`` cannot have."""
+    for name, number in (("batch_size", batch_size), ("image_size", 1 if image_size is None else image_size)):
+        if number < 1:
+            raise InputError(f"{name} is {number}; expected 1 or more.")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed}; expected a whole number in [0, 2**63).")
+    if std is not None and min(std) <= 0:
+        raise InputError(f"std is {std}; expected three positive numbers.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """An encoder on the images of a SPEC.

@@ -1,8 +1,10 @@
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -80,8 +82,8 @@ def test_both_forms_hold_the_same_and_need_no_labels(tmp_path: Path) -> None:
         embed(SOURCE, data=str(folder), out=tmp_path / name, image_size=16, cache=tmp_path / "cache")
     table, arrays = pq.read_table(tmp_path / "t.parquet"), np.load(tmp_path / "t.npz", allow_pickle=False)
     np.testing.assert_array_equal(np.stack(table["embedding"].to_numpy(zero_copy_only=False)), arrays["embedding"])
-    assert sorted(arrays["name"]) == sorted(file.name for file in folder.iterdir())
-    assert table["name"].to_pylist() == arrays["name"].tolist()
+    assert sorted(arrays["path"]) == sorted(file.name for file in folder.iterdir())
+    assert table["path"].to_pylist() == arrays["path"].tolist()
     assert set(table["label"].to_pylist()) == {None}
     assert set(arrays["label"]) == {-1}
     assert str(tmp_path) not in str(arrays["facts"])
@@ -130,6 +132,8 @@ def test_bad_input_is_one_line_before_any_work(tmp_path: Path, spec: str, monkey
         embed(SOURCE, data=spec, out=tmp_path / "t.csv")
     with pytest.raises(InputError, match="exists and is not replaced"):
         embed(SOURCE, data=spec, out=tmp_path / "there.npz")
+    with pytest.raises(InputError, match="batch_size is 0; expected 1 or more"):
+        embed(SOURCE, data=spec, out=tmp_path / "t.npz", batch_size=0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'covary\[data\]'"):
         embed(SOURCE, data=spec, out=tmp_path / "t.parquet")
@@ -143,3 +147,38 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, spec: str, capsys: pytes
     assert main(words) == 0
     assert f"{out}  21 images, 128 numbers each" in capsys.readouterr().out
     assert main(words) == 2
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.npz"])
+def test_odd_names_and_files_that_are_no_images(tmp_path: Path, name: str) -> None:
+    folder = photos(tmp_path / "photos", 25)
+    (folder / "00.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+    (folder / "01.png").write_bytes(b"no image")
+    done = embed(SOURCE, data=str(folder), out=tmp_path / name, image_size=16, cache=tmp_path / "cache")
+    assert (done.images, done.skipped) == (24, 1)
+    table = pq.read_table(done.path)["path"].to_pylist() if name == "t.parquet" else np.load(done.path)["path"].tolist()
+    assert "caf\\xe9.png" in table
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["cache", "photos", name])
+
+
+def test_a_command_that_was_killed_while_it_wrote_the_table_leaves_nothing_behind(tmp_path: Path, spec: str) -> None:
+    out, cache = tmp_path / "t.npz", tmp_path / "cache"
+    parts = tmp_path / "t.npz.parts"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(covary.embed, "sync_folder", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            embed(SOURCE, data=spec, out=out, image_size=16, cache=cache)
+    assert (parts / "whole").is_file()
+    assert embed(SOURCE, data=spec, out=out, image_size=16, cache=cache).computed == 0
+    assert not parts.exists()
+
+
+def test_weights_of_another_library(tmp_path: Path, spec: str, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = resolve(SOURCE).encoder
+    torch.save({"state_dict": {f"backbone.{k}": v for k, v in encoder.state_dict().items()}}, tmp_path / "last.ckpt")
+    words = ["--data", spec, "--image-size", "16", "--cache", str(tmp_path / "cache"), "--out"]
+    assert main(["embed", SOURCE, *words, str(tmp_path / "a.npz")]) == 0
+    assert main(["embed", str(tmp_path / "last.ckpt"), "--encoder", "resnet8", *words, str(tmp_path / "b.npz")]) == 0
+    assert "read 54 of 54 tensors of the encoder from 'state_dict.backbone.'" in capsys.readouterr().err
+    a, b = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
+    np.testing.assert_array_equal(a["embedding"], b["embedding"])
