@@ -74,14 +74,14 @@ def knn(
     bank, queries = normalize(train_features.float()), normalize(test_features.float())
     rows = max(1, NUMBERS_AT_ONCE[bank.device.type] // max(len(bank), k * classes))
     predictions = [
-        _vote(*_nearest(block @ bank.mT, k), train_labels, temperature=temperature, classes=classes)
+        _vote(*nearest(block @ bank.mT, k), train_labels, temperature=temperature, classes=classes)
         for block in queries.split(rows)
     ]
     result = accuracy(torch.cat(predictions), test_labels, classes=classes)
     return KnnResult(top1=result.top1, mean_per_class=result.mean_per_class, k=k)
 
 
-def _nearest(similarities: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest(similarities: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k largest of each row and their columns, each (b, k); of equal ones, the first columns."""
     values, columns = similarities.topk(min(k + 1, similarities.shape[1]))
     tied = (values[:, k - 1] == values[:, -1]).nonzero().squeeze(1)  # more at the k-th similarity than fit

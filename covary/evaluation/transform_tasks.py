@@ -1,25 +1,23 @@
 """The tasks about transformations: from a subject to views of its images, their features, and a protocol's numbers."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from covary.augment import Labels, Recipe
+from covary.augment import Labels
 from covary.data import ImageStore
 from covary.errors import InputError
 from covary.evaluation import sensitivity
-from covary.evaluation.equivariance import Start, equivariance
-from covary.evaluation.movers import own_mover, ridge_mover
+from covary.evaluation.equivariance import equivariance
+from covary.evaluation.movers import own_mover
 from covary.evaluation.prediction import VALIDATION, Pairs, baseline, predict_transformations
+from covary.evaluation.prepared import RIDGE_VIEWS, Fit, asked_about, fitted, some_of, transformed
 from covary.evaluation.result import Measured
 from covary.evaluation.subject import Subject
 from covary.evaluation.transformations import (
     CONDITIONS,
     TYPES,
-    Transformed,
-    draw,
     draw_each,
     only,
     ranges_of,
@@ -31,7 +29,6 @@ from covary.keyed import permutation
 from covary.methods import CodeMover, ReadsCodes
 
 LEAST_TRAIN = 20  # images that a probe or a ridge map can be fitted on
-RIDGE_VIEWS = 2  # of each training image
 
 
 def check_sensitivity(subject: Subject) -> None:
@@ -57,24 +54,21 @@ def measure_equivariance(subject: Subject) -> Measured:
     options = subject.options.equivariance
     base = ranges_of(subject.source.recipe, subject.extractor, options.ranges)
     own = own_mover(subject.source, options.predictor, subject.device)
-    rows = _some(subject.test, options.images, subject.seed, "equivariance", even=True)
-    train = _some(subject.train, options.train_images, subject.seed, "ridge", even=True)
-    metrics, penalties = {}, []
+    rows = asked_about(subject)
+    metrics, fits = {}, list[Fit]()
     for condition, operations in CONDITIONS.items():
         recipe = only(base, operations, views=options.transformations)
-        given = _transformed(subject, subject.test, rows, recipe, stream=condition, start=options.start)
+        given = transformed(subject, subject.test, rows, recipe, stream=condition, start=options.start)
         mover = own
         if mover is None:
-            fitting = replace(recipe, views=RIDGE_VIEWS)
-            views = _transformed(subject, subject.train, train, fitting, stream=f"ridge {condition}")
-            mover, penalty = ridge_mover(views, recipe, seed=subject.seed)
-            penalties.append(penalty)
+            fits.append(fitted(subject, recipe, stream=condition))
+            mover = fits[-1].mover
         found = equivariance(mover, given, recipe, space=options.space, distance=options.distance)
         metrics |= {f"{condition}.{name}": value for name, value in found.items()}
     if own is None:
         what = (
-            f"a ridge map of features, labels and their products, fitted on {len(train)} training images with "
-            f"{RIDGE_VIEWS} views (penalties {', '.join(f'{p:g}' for p in penalties)})"
+            f"a ridge map of features, labels and their products, fitted on {fits[0].images} training images with "
+            f"{RIDGE_VIEWS} views (penalties {', '.join(f'{fit.penalty:g}' for fit in fits)})"
         )
     elif isinstance(own, CodeMover):
         what = "the run's hypernetwork and a code read off another image with the same transformation"
@@ -97,7 +91,7 @@ def measure_prediction(subject: Subject) -> Measured:
     stores = subject.train, subject.test
     counts = options.train_images, options.images
     rows = [
-        _some(store, count, subject.seed, f"prediction {split}", even=False)
+        some_of(store, count, subject.seed, f"prediction {split}", even=False)
         for store, count, split in zip(stores, counts, ("train", "test"), strict=True)
     ]
     recipe = only(base, CONDITIONS["all"], views=2, always=False)
@@ -154,7 +148,7 @@ def measure_sensitivity(subject: Subject) -> Measured:
     """Follow features along one parameter at a time, and say how invariant they are to crop, colour and both."""
     options, seed = subject.options.sensitivity, subject.seed
     base = ranges_of(subject.source.recipe, subject.extractor, options.ranges)
-    rows = _some(subject.test, options.images, seed, "sensitivity", even=True)
+    rows = some_of(subject.test, options.images, seed, "sensitivity", even=True)
     before = unchanged(base, len(rows))
     clean = subject.extractor.views(subject.test, rows, before[None], base)[0]
     unit = sensitivity.between_images(clean)
@@ -171,7 +165,7 @@ def measure_sensitivity(subject: Subject) -> Measured:
         metrics |= {f"{name}.{step:+.0%}": d for step, d in zip(steps, distances.tolist(), strict=True)}
     for condition, operations in CONDITIONS.items():
         recipe = only(base, operations, views=2)
-        given = _transformed(subject, subject.test, rows, recipe, stream=f"invariance {condition}")
+        given = transformed(subject, subject.test, rows, recipe, stream=f"invariance {condition}")
         away = sensitivity.moved(given.start, given.views, unit).mean().item()
         metrics[f"invariance.{condition}"] = 1 - away
     return Measured(
@@ -192,25 +186,8 @@ def _reader(subject: Subject) -> Callable[[Tensor, Tensor], Tensor] | None:
     return reader
 
 
-def _transformed(
-    subject: Subject, store: ImageStore, rows: Tensor, recipe: Recipe, *, stream: str, start: Start = "image"
-) -> Transformed:
-    """Return images, or a first view of them, and their views as features on the device."""
-    params = draw(replace(recipe, views=1 + recipe.views), len(rows), seed=subject.seed, stream=stream)
-    if start == "image":
-        params[0] = unchanged(recipe, len(rows))
-    features = subject.extractor.views(store, rows, params, recipe).to(subject.device)
-    return Transformed(start=features[0], views=features[1:], before=params[0], params=params[1:])
-
-
 def _check_count(store: ImageStore, least: int) -> None:
     if len(store) < least:
         raise InputError(
             f"{store.name} has {len(store)} {store.split} images; this task expects {least} or more of them."
         )
-
-
-def _some(store: ImageStore, count: int, seed: int, stream: str, *, even: bool) -> Tensor:
-    """Return rows of some images, all where count is 0 or there are fewer, an even number where asked."""
-    found = permutation(len(store), seed=seed, stream=stream, epoch=0)[: count or len(store)]
-    return found[: len(found) - len(found) % 2] if even else found

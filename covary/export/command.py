@@ -13,7 +13,8 @@ from covary.export.hub import write_huggingface
 from covary.export.state_dict import write_timm, write_torchvision
 from covary.export.trained import Trained, finished
 from covary.export.transformation import write_transformation
-from covary.export.written import Exported, check_free
+from covary.export.written import Exported
+from covary.written import check_free
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from covary.errors import InputError
 from covary.evaluation.result import check_writable
+from covary.private import visible
 from covary.report.blocks import Charts, Section
-from covary.report.page import drawn, page, visible
+from covary.report.page import drawn, page
 from covary.report.read import read_runs
 from covary.report.sections import SECTIONS
 from covary.rundir import write_atomic

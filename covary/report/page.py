@@ -1,7 +1,6 @@
-"""Sections to one HTML page. All text is escaped here: by Jinja's autoescape for HTML, by ``visible`` for the eye."""
+"""Sections to one HTML page. All text is escaped: by Jinja's autoescape for HTML, by ``private.visible`` for the eye."""
 
 import base64
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +9,9 @@ from markupsafe import Markup
 
 from covary.draw.curves import DASHES, PALETTE, Line, curves
 from covary.draw.svg import svg
+from covary.private import visible
 from covary.report.blocks import Chart, Section
 from covary.version import __version__
-
-UNSEEN = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen, or moves what is
 
 
 def page(names: Sequence[str], sections: Sequence[Section]) -> str:
@@ -21,7 +19,7 @@ def page(names: Sequence[str], sections: Sequence[Section]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("covary.report", package_path="."),
         autoescape=True,
-        finalize=visible,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -45,16 +43,6 @@ def drawn(chart: Chart, names: Sequence[str], scheme: Any, *, title: str | None 
         for series in chart.series
     ]
     return svg(curves(lines, scheme=scheme, title=title))
-
-
-def visible(value: Any) -> Any:
-    r"""Return text with every character that is not seen written out, such as ``\u202e``; other values as they are."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSEEN else character
-        for character in value
-    )
 
 
 def data_uri(content: bytes, kind: str) -> Markup:

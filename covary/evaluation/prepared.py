@@ -1,0 +1,56 @@
+"""What is asked about under transformations: images, their views as features, a map fitted on training images."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from covary.augment import Recipe
+from covary.data import ImageStore
+from covary.evaluation.equivariance import Start
+from covary.evaluation.movers import ridge_mover
+from covary.evaluation.subject import Subject
+from covary.evaluation.transformations import Transformed, draw, unchanged
+from covary.keyed import permutation
+from covary.methods import LabelMover
+
+RIDGE_VIEWS = 2  # of each training image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A ridge map, the penalty that it was fitted with, and on how many training images."""
+
+    mover: LabelMover
+    penalty: float
+    images: int
+
+
+def asked_about(subject: Subject) -> Tensor:
+    """Return the rows of the test images that equivariance is measured on; 2i and 2i+1 are partners."""
+    return some_of(subject.test, subject.options.equivariance.images, subject.seed, "equivariance", even=True)
+
+
+def fitted(subject: Subject, recipe: Recipe, *, stream: str) -> Fit:
+    """Return the ridge map for the views of a recipe that equivariance gives an encoder without a map of its own."""
+    train = some_of(subject.train, subject.options.equivariance.train_images, subject.seed, "ridge", even=True)
+    fitting = replace(recipe, views=RIDGE_VIEWS)
+    views = transformed(subject, subject.train, train, fitting, stream=f"ridge {stream}")
+    mover, penalty = ridge_mover(views, recipe, seed=subject.seed)
+    return Fit(mover=mover, penalty=penalty, images=len(train))
+
+
+def transformed(
+    subject: Subject, store: ImageStore, rows: Tensor, recipe: Recipe, *, stream: str, start: Start = "image"
+) -> Transformed:
+    """Return images, or a first view of them, and their views as features on the device."""
+    params = draw(replace(recipe, views=1 + recipe.views), len(rows), seed=subject.seed, stream=stream)
+    if start == "image":
+        params[0] = unchanged(recipe, len(rows))
+    features = subject.extractor.views(store, rows, params, recipe).to(subject.device)
+    return Transformed(start=features[0], views=features[1:], before=params[0], params=params[1:])
+
+
+def some_of(store: ImageStore, count: int, seed: int, stream: str, *, even: bool) -> Tensor:
+    """Return rows of some images, all where count is 0 or there are fewer, an even number where asked."""
+    found = permutation(len(store), seed=seed, stream=stream, epoch=0)[: count or len(store)]
+    return found[: len(found) - len(found) % 2] if even else found
