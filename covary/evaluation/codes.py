@@ -76,7 +76,8 @@ def codes_of(subject: Subject, images: int) -> Codes:
     pairs = single_changes(subject, images)
     numbers = pairs.before, pairs.after
     features = subject.extractor.views(subject.test, pairs.images, torch.stack(numbers), pairs.recipe)
-    rows = describe(mover, *features.to(subject.device), *numbers).cpu()
+    before, after = features.to(subject.device)
+    rows = describe(mover, before, after, *numbers).cpu()
     return Codes(rows=rows, types=pairs.types, quarters=pairs.quarters, gram=mover.move.gram().cpu())
 
 

@@ -6,13 +6,22 @@ import torch
 from torch import Tensor
 
 from covary.augment import Labels
-from covary.data import ImageStore
 from covary.errors import InputError
 from covary.evaluation import sensitivity
 from covary.evaluation.equivariance import equivariance
 from covary.evaluation.movers import own_mover
 from covary.evaluation.prediction import VALIDATION, Pairs, baseline, predict_transformations
-from covary.evaluation.prepared import RIDGE_VIEWS, Fit, asked_about, fitted, some_of, transformed
+from covary.evaluation.prepared import (
+    LEAST_TRAIN,
+    RIDGE_VIEWS,
+    Fit,
+    asked_about,
+    check_count,
+    fitted,
+    reader_of,
+    some_of,
+    transformed,
+)
 from covary.evaluation.result import Measured
 from covary.evaluation.subject import Subject
 from covary.evaluation.transformations import (
@@ -26,27 +35,25 @@ from covary.evaluation.transformations import (
     unchanged,
 )
 from covary.keyed import permutation
-from covary.methods import CodeMover, ReadsCodes
-
-LEAST_TRAIN = 20  # images that a probe or a ridge map can be fitted on
+from covary.methods import CodeMover
 
 
 def check_sensitivity(subject: Subject) -> None:
     """Raise InputError where there are too few images to be compared with each other."""
-    _check_count(subject.test, 2)
+    check_count(subject.test, 2)
 
 
 def check_prediction(subject: Subject) -> None:
     """Raise InputError where there are too few images to fit a probe and to measure it."""
-    _check_count(subject.train, LEAST_TRAIN)
-    _check_count(subject.test, 2)
+    check_count(subject.train, LEAST_TRAIN)
+    check_count(subject.test, 2)
 
 
 def check_equivariance(subject: Subject) -> None:
     """Raise InputError for a source without the map that is asked for, and for too few images."""
     if own_mover(subject.source, subject.options.equivariance.predictor, subject.device) is None:
-        _check_count(subject.train, LEAST_TRAIN)
-    _check_count(subject.test, 2)
+        check_count(subject.train, LEAST_TRAIN)
+    check_count(subject.test, 2)
 
 
 def measure_equivariance(subject: Subject) -> Measured:
@@ -125,7 +132,7 @@ def measure_prediction(subject: Subject) -> Measured:
             features, probe, labels.names, validation=held_out, options=options, seed=subject.seed
         )
         metrics |= found if probe == "linear" else {f"mlp.{name}": value for name, value in found.items()}
-    reader = _reader(subject)
+    reader = reader_of(subject)
     if reader is not None:
         with torch.no_grad():
             codes = pairs(reader)
@@ -176,18 +183,3 @@ def measure_sensitivity(subject: Subject) -> Measured:
         f"{options.color:g}, hue {options.hue:g}, blur {options.blur:g} px; slope: per reach; invariance: 1 - distance "
         f"under {says(only(base, CONDITIONS['all'], views=1))}; seed {seed}; {subject.extractor.says_images}",
     )
-
-
-def _reader(subject: Subject) -> Callable[[Tensor, Tensor], Tensor] | None:
-    method = subject.source.method
-    reader = method.reader() if isinstance(method, ReadsCodes) else None
-    if method is not None and reader is not None:
-        method.to(subject.device)
-    return reader
-
-
-def _check_count(store: ImageStore, least: int) -> None:
-    if len(store) < least:
-        raise InputError(
-            f"{store.name} has {len(store)} {store.split} images; this task expects {least} or more of them."
-        )

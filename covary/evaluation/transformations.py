@@ -116,4 +116,8 @@ def says(recipe: Recipe) -> str:
     if jitter.p > 0:
         reach = "/".join(f"{getattr(jitter, name):g}" for name in JITTER)
         words.append(f"jitter {reach} with p = {jitter.p:g}")
+    if recipe.rotation.p > 0:
+        words.append(f"rotation of up to {recipe.rotation.degrees:g} degrees")
+    if recipe.augmix.p > 0:
+        words.append(f"AugMix of up to {recipe.augmix.width} chains of operations")
     return " and ".join(words)

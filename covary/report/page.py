@@ -1,4 +1,4 @@
-"""Sections to one HTML page. All text is escaped: by Jinja's autoescape for HTML, by ``private.visible`` for the eye."""
+"""Sections to one HTML page, all text escaped: by Jinja's autoescape for HTML, by ``private.visible`` for the eye."""
 
 import base64
 from collections.abc import Sequence
