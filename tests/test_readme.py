@@ -52,6 +52,7 @@ def test_a_page_runs(
             *("runs/photos/method.safetensors", "runs/photos/results/linear-my-photos.json", "untrained.json"),
             "runs/simclr/encoder.safetensors",
             "compared.html",
+            "explored/index.html",
         },
         "docs/recipes.md": {"runs/mine/encoder.safetensors", "runs/demo/figures/first-batch.png"},
     }[page] <= left

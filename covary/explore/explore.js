@@ -165,8 +165,8 @@ function mapPanel() {
   const rested = element("div", { class: "rested", "aria-live": "polite" }), chosen = element("div", { class: "chosen", "aria-live": "polite" });
   const map = new PointMap(host, { hover, pick });
   const button = (text, label, click) => element("button", { type: "button", "aria-label": label, title: label, click }, text);
-  host.append(element("div", { class: "zoom" }, button("+", "Zoom in", () => map.zoomBy(1.5)), button("−", "Zoom out", () => map.zoomBy(1 / 1.5)), button("⤢", "Show all", () => map.zoomBy(1e-9))));
-  const node = element("section", {}, element("div", { class: "bar-of-choices" }, spaces.node, planes.node, by.node),
+  const zoom = element("div", { class: "zoom" }, button("+", "Zoom in", () => map.zoomBy(1.5)), button("−", "Zoom out", () => map.zoomBy(1 / 1.5)), button("⤢", "Show all", () => map.zoomBy(1e-9)));
+  const node = element("section", {}, element("div", { class: "bar-of-choices" }, spaces.node, planes.node, by.node, zoom),
     element("div", { class: "columns map-columns" }, element("div", {}, host, element("p", { class: "soft" },
       "Rest on a point to see it, click for its nearest neighbours in the features themselves. Arrow keys go from point to point, Enter chooses, + and − zoom; so does the wheel after a click.")),
     element("div", { class: "side" }, rested, chosen, key)));

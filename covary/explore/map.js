@@ -8,7 +8,7 @@ class PointMap {
   constructor(host, { hover, pick }) {
     this.points = element("canvas", { "aria-hidden": "true" });
     this.marks = element("canvas", {
-      tabindex: 0, role: "application", "aria-roledescription": "map of points",
+      tabindex: 0, role: "application", "aria-roledescription": "map of points", "aria-label": "map",
       pointerdown: (event) => this.press(event), pointermove: (event) => this.move(event),
       pointerup: (event) => this.release(event), pointerleave: () => { if (!this.drag) this.rest(-1); },
       pointercancel: () => { this.drag = null; },
@@ -210,6 +210,6 @@ class PointMap {
     };
     for (const i of this.neighbours) ring(i, 6, 1.5);
     if (this.chosen >= 0) ring(this.chosen, 9, 3);
-    if (this.at >= 0) ring(this.at, 7, 2);
+    if (this.at >= 0 && this.at !== this.chosen) ring(this.at, 7, 2);
   }
 }

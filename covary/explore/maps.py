@@ -43,7 +43,7 @@ def as_map(rows: Tensor, *, seed: int) -> Mapping[str, Any]:
 
 
 def neighbours(rows: Tensor, count: int) -> Tensor:
-    """Return the other rows of highest cosine, nearest first, int64 (n, min(count, n - 1)); of equals the first."""
+    """Return the other rows of highest cosine, nearest first, int64 (n, min(count, n - 1))."""
     unit, few = normalize(rows.float()), min(count, len(rows) - 1)
     found = []
     for places in torch.arange(len(rows)).split(max(1, NUMBERS_AT_ONCE["cpu"] // len(rows))):

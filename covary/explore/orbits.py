@@ -80,7 +80,7 @@ def orbits(
 ) -> Mapping[str, Any]:
     """Return, for each sweep, paths and distances of each image, for the page.
 
-    path:      (n, v, 2), features of length 1 in the plane of the two directions in which they vary most along this orbit.
+    path:      (n, v, 2), features of length 1 in the plane of the two directions in which they vary most on this orbit.
     predicted: the same of the moved features, what was done being read off the image's partner; None without a map
                that the run has learned, or where the parameter is none that it is told of.
     away:      (n, v), 1 - cosine of each view and the start, in units of its mean over different images.
