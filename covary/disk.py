@@ -1,4 +1,4 @@
-"""Files are read without waiting, no output replaces a file, and a full disk is told of in a line that helps."""
+"""Files are read without waiting, and a full disk is told of in a line that helps."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from covary.errors import InputError, TrainingError
+from covary.errors import TrainingError
 
 
 def free_bytes(path: Path) -> int:
@@ -46,14 +46,3 @@ def writing(what: str, folder: Path, *, needed: int) -> Iterator[None]:
             f"{what} cannot be written to {folder} ({error.strerror or error}): {megabytes(needed)} needed, "
             f"{megabytes(free_bytes(folder))} free. Make room, then run the same command to continue."
         ) from error
-
-
-def check_free(out: Path, *, suffix: str) -> None:
-    """Raise InputError unless a file with this suffix, or a folder where that is empty, can be put at ``out``."""
-    if suffix and out.suffix != suffix:
-        raise InputError(f"--out is '{out}'; expected a file that ends in {suffix}.")
-    if os.path.lexists(out):
-        raise InputError(f"{out} exists and is not replaced; remove it, or give another --out.")
-    parent = next(folder for folder in out.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{out} cannot be written: {parent} is no folder that you may write to; give another --out.")

@@ -19,7 +19,7 @@ from torch import nn
 from covary import dist
 from covary.data import Fit, ImageStore, Split, load
 from covary.data.progress import progress
-from covary.disk import check_free, read_file, writing
+from covary.disk import read_file, writing
 from covary.errors import InputError
 from covary.evaluation import Options
 from covary.evaluation.features import RGB, check_finite, evaluating
@@ -29,6 +29,7 @@ from covary.nets.resnet import Stem
 from covary.private import without_paths
 from covary.rundir import sync_folder, write_atomic, write_tensors
 from covary.version import __version__
+from covary.written import check_free
 
 Which = Literal["all", "train", "test"]
 Piece = tuple[ImageStore, np.ndarray, Path]  # rows of a store, and the file of their features

@@ -5,9 +5,14 @@ in it goes with the folders, with its spaces where it stands below ``home`` or `
 other name is looked for.
 """
 
+import os
 import re
+import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+UNSEEN = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen, or moves what is
 
 _PART = r"[^\s/\\'\"<>|;,()]+"
 _HOMES = r"[/\\]+(?:home|Users)[/\\]+"
@@ -27,6 +32,15 @@ _INSIDE = re.compile(
     flags=re.ASCII,
 )
 _HOME = re.compile(rf"{_TILDE}[/\\]*|(?:[A-Za-z]:)?{_HOMES}[^/\\]+[/\\]*")  # whose last name is the user's
+
+
+def run_names(places: Sequence[Path]) -> list[str]:
+    """Return the folders' names; where two are alike, their paths below the folder that all have in common."""
+    names = [place.name for place in places]
+    if len(set(names)) == len(names):
+        return names
+    common = os.path.commonpath(places)
+    return [str(place.relative_to(common)) for place in places]
 
 
 def without_paths(value: Any, known: Sequence[str] = ()) -> Any:
@@ -53,3 +67,11 @@ def shortened(path: str) -> str:
     scheme = found["scheme"] if found else ""
     last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
     return f"{scheme}…/{last}"
+
+
+def visible(text: str) -> str:
+    r"""Return a text with every character that is not seen, or turns text around, written out, such as ``\u202e``."""
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSEEN else character
+        for character in text
+    )

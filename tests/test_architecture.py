@@ -37,6 +37,7 @@ PUBLIC = {
         "Batches Fit ImageStore Residence Split cache_root data_root features_folder load native_size normalization"
     ),
     "covary.evaluation": ("DetectionOptions FewShotOptions KnnOptions LinearOptions Options Result evaluate means"),
+    "covary.explore": "explore",
     "covary.export": "FORMATS Exported export",
     "covary.losses": (
         "TURNS barlow_twins covariance info_nce moco_v3 negative_cosine normalized_mse same_or_not squared_error turns "

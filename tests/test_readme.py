@@ -110,6 +110,7 @@ LEFT = {
         *("runs/photos/method.safetensors", "runs/photos/results/linear-my-photos.json", "untrained.json"),
         "runs/simclr/encoder.safetensors",
         "compared.html",
+        "explored/index.html",
     },
     "docs/recipes.md": {"runs/mine/encoder.safetensors", "runs/demo/figures/first-batch.png"},
     "docs/report.md": {"compared.html", "figures/loss.svg"},

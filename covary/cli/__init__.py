@@ -15,7 +15,7 @@ from covary.errors import InputError, TrainingError, did_you_mean
 from covary.stop import Interrupted
 from covary.version import __version__
 
-COMMANDS = ("pretrain", "evaluate", "embed", "report", "export", "reproduce", "bench")
+COMMANDS = ("pretrain", "evaluate", "embed", "report", "explore", "export", "reproduce", "bench")
 
 HELP = f"""covary {__version__}: image encoders whose features co-vary with what was done to the image.
 
@@ -26,6 +26,7 @@ commands:
   evaluate   measure an encoder: accuracy, equivariance, what it knows of transformations, detection
   embed      write the features of all images as one table, parquet or npz
   report     show what runs did as one HTML page: settings, curves, results, side by side
+  explore    show what features do in a browser: analogies, orbits, maps, two runs compared
   export     write a trained encoder for torchvision, timm, ONNX or the Hugging Face hub
   reproduce  make a table or figure of the paper again, beside its numbers
   bench      measure what this machine does: images a second, memory, beside other libraries

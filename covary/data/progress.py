@@ -12,7 +12,7 @@ PATIENCE = 2.0  # seconds
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
-    """Yield a function to call for each item, or for several; the bar appears on a terminal's stderr after two seconds."""
+    """Yield a function to call for each item, or with their number; on a terminal a bar appears after two seconds."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

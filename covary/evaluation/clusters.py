@@ -3,20 +3,52 @@
 import importlib
 import importlib.util
 import warnings
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 NEIGHBOURS = 15  # of UMAP's default, and of trustworthiness
 
 
+@dataclass(frozen=True)
+class Plane:
+    """A plane that rows are seen in: through their mean, along the two directions in which they vary most.
+
+    mean: float64 (p,). axes: float64 (p, 2). share: of their variance that the two hold, 0 where there is none.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    share: float
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return rows (n, p) in the plane, float64 (n, 2)."""
+        return (rows.double() - self.mean) @ self.axes
+
+
+def pca(rows: Tensor) -> Plane:
+    """Return the plane of the first two principal components of rows (n, p); a missing direction is 0."""
+    rows = rows.double()
+    mean = rows.mean(dim=0)
+    _, values, directions = torch.linalg.svd(rows - mean, full_matrices=False)
+    total = values.square().sum().item()
+    axes = F.pad(directions[:2], (0, 0, 0, 2 - len(directions[:2]))).mT
+    return Plane(mean=mean, axes=axes, share=values[:2].square().sum().item() / total if total > 0 else 0.0)
+
+
+def has_umap() -> bool:
+    """Return whether umap-learn is installed."""
+    return importlib.util.find_spec("umap") is not None
+
+
 def flatten(rows: Tensor, *, seed: int) -> tuple[Tensor, Literal["UMAP", "PCA"]]:
     """Return a map of rows (n, p), float64 (n, 2), and its name: UMAP where umap-learn is installed, else PCA."""
+    if not has_umap():
+        return pca(rows).of(rows), "PCA"
     rows = rows.double()
-    if importlib.util.find_spec("umap") is None:
-        centred = rows - rows.mean(dim=0)
-        return centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].mT, "PCA"
     with warnings.catch_warnings(action="ignore", category=ImportWarning):  # of a part that needs tensorflow
         umap = importlib.import_module("umap")
     model = umap.UMAP(n_neighbors=min(NEIGHBOURS, len(rows) - 1), random_state=seed, n_jobs=1)

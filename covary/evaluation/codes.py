@@ -48,6 +48,23 @@ class Codes:
         return self.rows.double() @ (vectors * values.clamp(min=0).sqrt())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Images before and after one change.
+
+    images:        int64 (n,), rows of the test images.
+    before, after: float32 (n, P), how the two views of each are made by ``recipe``.
+    types, quarters: as in ``Codes``.
+    """
+
+    images: Tensor
+    before: Tensor
+    after: Tensor
+    types: Tensor
+    quarters: Tensor
+    recipe: Recipe
+
+
 @torch.no_grad()
 def codes_of(subject: Subject, images: int) -> Codes:
     """Return the codes, or labels, of pairs of the first ``images`` test images of a random order.
@@ -58,16 +75,26 @@ def codes_of(subject: Subject, images: int) -> Codes:
     move = hypernetwork_of(mover)
     if mover is None or move is None:
         raise InputError(f"'{subject.source.name}' moves features by no linear hypernetwork; expected stl or equimod.")
+    pairs = single_changes(subject, images)
+    numbers = pairs.before, pairs.after
+    features = subject.extractor.views(subject.test, pairs.images, torch.stack(numbers), pairs.recipe)
+    before, after = features.to(subject.device)
+    rows = describe(mover, before, after, *numbers).cpu()
+    return Codes(rows=rows, types=pairs.types, quarters=pairs.quarters, gram=move.gram().cpu())
+
+
+def single_changes(subject: Subject, images: int) -> Pairs:
+    """Return how one thing is done to each of the first ``images`` test images of a random order, types in turn."""
     base = ranges_of(subject.source.recipe, subject.extractor, "auto")
     chosen = permutation(len(subject.test), seed=subject.seed, stream="codes", epoch=0)[:images]
     recipe = only(base, CONDITIONS["all"], views=1)
-    before = unchanged(base, len(chosen))
+    before = unchanged(recipe, len(chosen))
     types = torch.arange(len(chosen)) % len(TYPES)
     drawn = draw_each(recipe, len(chosen), seed=subject.seed, stream="codes")[0]
     after = single(before, drawn, types)
-    features = subject.extractor.views(subject.test, chosen, torch.stack([before, after]), recipe).to(subject.device)
-    rows = describe(mover, features[0], features[1], before, after).cpu()
-    return Codes(rows=rows, types=types, quarters=quarters(after, types, recipe), gram=move.gram().cpu())
+    return Pairs(
+        images=chosen, before=before, after=after, types=types, quarters=quarters(after, types, recipe), recipe=recipe
+    )
 
 
 def hypernetwork_of(mover: Mover | None) -> LinearHypernetwork | LowRankHypernetwork | None:

@@ -65,9 +65,53 @@ class EquivarianceOptions:
                 )
 
 
+@dataclass(frozen=True)
+class Analogies:
+    """Views of images, predicted by what was done to other images, and the images' real views.
+
+    moved:      v of (n, d), the start of each image moved as its example was.
+    predicted:  (n, v, e), the same in the space that is compared in. candidates: (n, v, e), the real views.
+    similarity: float64 (n, v, v), of each prediction to each real view of its image.
+    """
+
+    moved: list[Tensor]
+    predicted: Tensor
+    candidates: Tensor
+    similarity: Tensor
+
+
 def partner_of(rows: int) -> Tensor:
     """Return the row of each row's partner, int64 (rows,): 2i and 2i+1 exchanged."""
     return torch.arange(rows).view(-1, 2).flip(1).flatten()
+
+
+@torch.no_grad()
+def analogies(mover: Mover, given: Transformed, example: Tensor, *, space: Space, distance: Distance) -> Analogies:
+    """Predict all views of images, what was done being read off the pair of start and view of another image.
+
+    mover: how features move. given: images and their views. example: int64 (n,), for each row the row that is read.
+    """
+    start = mover.start(given.start)
+    moved = [_move(mover, given, example, start, None, view) for view in range(len(given.views))]
+    predicted = compared(mover, moved, space)
+    candidates = compared(mover, [mover.start(view) for view in given.views], space)
+    return Analogies(moved, predicted, candidates, similarities(predicted, candidates, distance=distance))
+
+
+def compared(mover: Mover, rows: list[Tensor], space: Space) -> Tensor:
+    """Return v of moved rows (n, d) as they are compared, (n, v, e)."""
+    return torch.stack([mover.embed(part) if space == "embedding" else part for part in rows], dim=1)
+
+
+def _move(
+    mover: Mover, given: Transformed, example: Tensor, rows: Tensor, source: int | None, target: int | None
+) -> Tensor:
+    """Move rows (n, d) by what leads from one view of their examples to another, None being the start."""
+    (y_u, p_u), (y_v, p_v) = (
+        (given.start, given.before) if view is None else (given.views[view], given.params[view])
+        for view in (source, target)
+    )
+    return mover.move(describe(mover, y_u[example], y_v[example], p_u[example], p_v[example]), rows)
 
 
 @torch.no_grad()
@@ -88,35 +132,20 @@ def equivariance(
     partner = partner_of(len(given.start))
     if not torch.equal(given.params, given.params[:, partner]):
         raise ValueError("partners did not go through the same transformations")
-    count = len(given.views)
-    embed = mover.embed if space == "embedding" else (lambda rows: rows)
-    start = mover.start(given.start)
-
-    def move(rows: Tensor, source: int | None, target: int | None) -> Tensor:
-        """Move rows (n, d) by what leads from one view to another, None being the image as it is."""
-        (y_u, p_u), (y_v, p_v) = (
-            (given.start, given.before) if view is None else (given.views[view], given.params[view])
-            for view in (source, target)
-        )
-        return mover.move(describe(mover, y_u[partner], y_v[partner], p_u[partner], p_v[partner]), rows)
-
-    moved = [move(start, None, view) for view in range(count)]
+    found_by = analogies(mover, given, partner, space=space, distance=distance)
+    moved, predicted, candidates, count = found_by.moved, found_by.predicted, found_by.candidates, len(given.views)
     following = [(view + 1) % count for view in range(count)]
-    onward = [move(moved[view], view, following[view]) for view in range(count)]
-    returned = [move(moved[view], view, None) for view in range(count)]
-
-    def compared(rows: list[Tensor]) -> Tensor:
-        return torch.stack([embed(part) for part in rows], dim=1)
-
-    first, candidates = compared([start]), compared([mover.start(view) for view in given.views])
-    predicted, composed, inverted = compared(moved), compared(onward), compared(returned)
+    onward = [_move(mover, given, partner, moved[view], view, following[view]) for view in range(count)]
+    returned = [_move(mover, given, partner, moved[view], view, None) for view in range(count)]
+    first = compared(mover, [mover.start(given.start)], space)
+    composed, inverted = compared(mover, onward, space), compared(mover, returned, space)
     everyone = torch.arange(count)
     parameters = Labels(recipe).absolute(given.params).transpose(0, 1).to(first.device)
 
     def ranked(queries: Tensor, among: Tensor, right: Tensor) -> float:
         return retrieval(similarities(queries, among, distance=distance), right)["mrr"]
 
-    found = retrieval(similarities(predicted, candidates, distance=distance), everyone, parameters)
+    found = retrieval(found_by.similarity, everyone, parameters)
     found |= {f"chance.{name}": value for name, value in chance(count, parameters).items()}
     found["error"] = relative_error(predicted, candidates, distance=distance)
     found["composition.error"] = relative_error(composed, candidates[:, following], distance=distance)

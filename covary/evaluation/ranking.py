@@ -36,21 +36,34 @@ def retrieval(similarity: Tensor, right: Tensor, parameters: Tensor | None = Non
     similarity: (n, q, c). right: int64 (q,), the right candidate of each query, as of every image. parameters:
     (n, c, p), of the candidates.
     """
-    q, c = similarity.shape[1:]
-    own = similarity[:, torch.arange(q), right, None]
-    slack = TIED * similarity.abs().amax(dim=2, keepdim=True)
-    better = (similarity > own + slack).sum(dim=2)
-    tied = ((similarity - own).abs() <= slack).sum(dim=2)
-    ranks = torch.arange(1, c + 1, dtype=torch.float64, device=similarity.device)
+    better, tied = places(similarity, right)
+    ranks = torch.arange(1, similarity.shape[2] + 1, dtype=torch.float64, device=similarity.device)
     harmonic = F.pad((1 / ranks).cumsum(0), (1, 0))
     found = {"mrr": ((harmonic[better + tied] - harmonic[better]) / tied).mean().item()}
     for k in (1, 5):
         found[f"h@{k}"] = ((k - better).clamp(min=0).minimum(tied) / tied.double()).mean().item()
     if parameters is not None:
-        first = (similarity >= similarity.amax(dim=2, keepdim=True) - slack).double()
+        first = (similarity >= similarity.amax(dim=2, keepdim=True) - _slack(similarity)).double()
         error = _errors(parameters)[:, right]
         found["pre"] = ((first * error).sum(dim=2) / first.sum(dim=2)).mean().item()
     return found
+
+
+def places(similarity: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many candidates are more similar than the right one, and how many as similar as it, itself included.
+
+    The right one's rank lies between ``better + 1`` and ``better + tied``. Arguments as of ``retrieval``; both int64
+    (n, q).
+    """
+    own = similarity[:, torch.arange(similarity.shape[1]), right, None]
+    slack = _slack(similarity)
+    better = (similarity > own + slack).sum(dim=2)
+    return better, ((similarity - own).abs() <= slack).sum(dim=2)
+
+
+def _slack(similarity: Tensor) -> Tensor:
+    """Return by how much similarities of a query may differ and be equal, (n, q, 1)."""
+    return TIED * similarity.abs().amax(dim=2, keepdim=True)
 
 
 def chance(candidates: int, parameters: Tensor | None = None) -> dict[str, float]:

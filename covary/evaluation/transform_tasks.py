@@ -1,26 +1,31 @@
 """The tasks about transformations: from a subject to views of its images, their features, and a protocol's numbers."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from covary.augment import Labels, Recipe
-from covary.data import ImageStore
-from covary.errors import InputError
+from covary.augment import Labels
 from covary.evaluation import sensitivity
-from covary.evaluation.equivariance import Start, equivariance
-from covary.evaluation.movers import own_mover, ridge_mover
+from covary.evaluation.equivariance import equivariance
+from covary.evaluation.movers import own_mover
 from covary.evaluation.orbits import Orbits
 from covary.evaluation.prediction import VALIDATION, Pairs, baseline, predict_transformations
+from covary.evaluation.prepared import (
+    LEAST_TRAIN,
+    RIDGE_VIEWS,
+    Fit,
+    asked_about,
+    check_count,
+    fitted,
+    reader_of,
+    transformed,
+)
 from covary.evaluation.result import Measured
 from covary.evaluation.subject import Subject, some_rows
 from covary.evaluation.transformations import (
     CONDITIONS,
     TYPES,
-    Transformed,
-    draw,
     draw_each,
     only,
     ranges_of,
@@ -29,28 +34,25 @@ from covary.evaluation.transformations import (
     unchanged,
 )
 from covary.keyed import permutation
-from covary.methods import CodeMover, ReadsCodes
-
-LEAST_TRAIN = 20  # images that a probe or a ridge map can be fitted on
-RIDGE_VIEWS = 2  # of each training image
+from covary.methods import CodeMover
 
 
 def check_sensitivity(subject: Subject) -> None:
     """Raise InputError where there are too few images to be compared with each other."""
-    _check_count(subject.test, 2)
+    check_count(subject.test, 2)
 
 
 def check_prediction(subject: Subject) -> None:
     """Raise InputError where there are too few images to fit a probe and to measure it."""
-    _check_count(subject.train, LEAST_TRAIN)
-    _check_count(subject.test, 2)
+    check_count(subject.train, LEAST_TRAIN)
+    check_count(subject.test, 2)
 
 
 def check_equivariance(subject: Subject) -> None:
     """Raise InputError for a source without the map that is asked for, and for too few images."""
     if own_mover(subject.source, subject.options.equivariance.predictor, subject.device) is None:
-        _check_count(subject.train, LEAST_TRAIN)
-    _check_count(subject.test, 2)
+        check_count(subject.train, LEAST_TRAIN)
+    check_count(subject.test, 2)
 
 
 def measure_equivariance(subject: Subject) -> Measured:
@@ -58,24 +60,21 @@ def measure_equivariance(subject: Subject) -> Measured:
     options = subject.options.equivariance
     base = ranges_of(subject.source.recipe, subject.extractor, options.ranges)
     own = own_mover(subject.source, options.predictor, subject.device)
-    rows = some_rows(subject.test, options.images, subject.seed, "equivariance", even=True)
-    train = some_rows(subject.train, options.train_images, subject.seed, "ridge", even=True)
-    metrics, penalties = {}, []
+    rows = asked_about(subject)
+    metrics, fits = {}, list[Fit]()
     for condition, operations in CONDITIONS.items():
         recipe = only(base, operations, views=options.transformations)
-        given = _transformed(subject, subject.test, rows, recipe, stream=condition, start=options.start)
+        given = transformed(subject, subject.test, rows, recipe, stream=condition, start=options.start)
         mover = own
         if mover is None:
-            fitting = replace(recipe, views=RIDGE_VIEWS)
-            views = _transformed(subject, subject.train, train, fitting, stream=f"ridge {condition}")
-            mover, penalty = ridge_mover(views, recipe, seed=subject.seed)
-            penalties.append(penalty)
+            fits.append(fitted(subject, recipe, stream=condition))
+            mover = fits[-1].mover
         found = equivariance(mover, given, recipe, space=options.space, distance=options.distance)
         metrics |= {f"{condition}.{name}": value for name, value in found.items()}
     if own is None:
         what = (
-            f"a ridge map of features, labels and their products, fitted on {len(train)} training images with "
-            f"{RIDGE_VIEWS} views (penalties {', '.join(f'{p:g}' for p in penalties)})"
+            f"a ridge map of features, labels and their products, fitted on {fits[0].images} training images with "
+            f"{RIDGE_VIEWS} views (penalties {', '.join(f'{fit.penalty:g}' for fit in fits)})"
         )
     elif isinstance(own, CodeMover):
         what = "the run's hypernetwork and a code read off another image with the same transformation"
@@ -132,7 +131,7 @@ def measure_prediction(subject: Subject) -> Measured:
             features, probe, labels.names, validation=held_out, options=options, seed=subject.seed
         )
         metrics |= found if probe == "linear" else {f"mlp.{name}": value for name, value in found.items()}
-    reader = _reader(subject)
+    reader = reader_of(subject)
     if reader is not None:
         with torch.no_grad():
             codes = pairs(reader)
@@ -163,7 +162,7 @@ def measure_sensitivity(subject: Subject) -> Measured:
         metrics |= {f"{name}.{step:+.0%}": d for step, d in zip(steps, distances.tolist(), strict=True)}
     for condition, operations in CONDITIONS.items():
         recipe = only(base, operations, views=2)
-        given = _transformed(subject, subject.test, rows, recipe, stream=f"invariance {condition}")
+        given = transformed(subject, subject.test, rows, recipe, stream=f"invariance {condition}")
         away = sensitivity.moved(given.start, given.views, unit).mean().item()
         metrics[f"invariance.{condition}"] = 1 - away
     return Measured(
@@ -174,29 +173,3 @@ def measure_sensitivity(subject: Subject) -> Measured:
         f"{options.color:g}, hue {options.hue:g}, blur {options.blur:g} px; slope: per reach; invariance: 1 - distance "
         f"under {says(only(base, CONDITIONS['all'], views=1))}; seed {seed}; {subject.extractor.says_images}",
     )
-
-
-def _reader(subject: Subject) -> Callable[[Tensor, Tensor], Tensor] | None:
-    method = subject.source.method
-    reader = method.reader() if isinstance(method, ReadsCodes) else None
-    if method is not None and reader is not None:
-        method.to(subject.device)
-    return reader
-
-
-def _transformed(
-    subject: Subject, store: ImageStore, rows: Tensor, recipe: Recipe, *, stream: str, start: Start = "image"
-) -> Transformed:
-    """Return images, or a first view of them, and their views as features on the device."""
-    params = draw(replace(recipe, views=1 + recipe.views), len(rows), seed=subject.seed, stream=stream)
-    if start == "image":
-        params[0] = unchanged(recipe, len(rows))
-    features = subject.extractor.views(store, rows, params, recipe).to(subject.device)
-    return Transformed(start=features[0], views=features[1:], before=params[0], params=params[1:])
-
-
-def _check_count(store: ImageStore, least: int) -> None:
-    if len(store) < least:
-        raise InputError(
-            f"{store.name} has {len(store)} {store.split} images; this task expects {least} or more of them."
-        )

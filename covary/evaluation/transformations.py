@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from covary import keyed
@@ -89,9 +90,10 @@ def draw_each(recipe: Recipe, count: int, *, seed: int, stream: str) -> Tensor:
 
 
 def unchanged(recipe: Recipe, count: int) -> Tensor:
-    """Return the numbers of images as they are, float32 (count, P)."""
+    """Return the numbers of images as they are, float32 (count, P); those of AugMix, where it is on, are 0."""
     still = replace(only(recipe, ("crop",), views=1), crop=WHOLE)
-    return draw(still, 1, seed=0, stream="unchanged")[0].expand(count, -1)
+    numbers = draw(still, 1, seed=0, stream="unchanged")[0]
+    return F.pad(numbers, (0, sum(recipe.augmix.widths.values()))).expand(count, -1)
 
 
 def single(before: Tensor, drawn: Tensor, types: Tensor) -> Tensor:
@@ -114,4 +116,8 @@ def says(recipe: Recipe) -> str:
     if jitter.p > 0:
         reach = "/".join(f"{getattr(jitter, name):g}" for name in JITTER)
         words.append(f"jitter {reach} with p = {jitter.p:g}")
+    if recipe.rotation.p > 0:
+        words.append(f"rotation of up to {recipe.rotation.degrees:g} degrees")
+    if recipe.augmix.p > 0:
+        words.append(f"AugMix of up to {recipe.augmix.width} chains of operations")
     return " and ".join(words)

@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 import torch
 
-from covary.disk import check_free
 from covary.errors import InputError, did_you_mean
 from covary.export.graph import write_onnx
 from covary.export.hub import write_huggingface
@@ -15,6 +14,7 @@ from covary.export.state_dict import write_timm, write_torchvision
 from covary.export.trained import Trained, finished
 from covary.export.transformation import write_transformation
 from covary.export.written import Exported
+from covary.written import check_free
 
 
 @dataclass(frozen=True, kw_only=True)

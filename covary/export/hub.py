@@ -13,8 +13,9 @@ from covary.export.card import Part, model_card
 from covary.export.libraries import Network, from_timm
 from covary.export.state_dict import weights
 from covary.export.trained import INTERPOLATION, Trained
-from covary.export.written import Exported, staged
+from covary.export.written import Exported
 from covary.rundir import write_atomic
+from covary.written import staged
 
 WEIGHTS = "model.safetensors"
 

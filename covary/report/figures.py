@@ -9,8 +9,9 @@ from covary.draw import tiles
 from covary.draw.maps import maps
 from covary.draw.svg import svg
 from covary.draw.tiles import Tile
+from covary.private import visible
 from covary.report.blocks import Block, Charts, Maps, Orbit, Queries, Section
-from covary.report.page import drawn, lines_of, visible
+from covary.report.page import drawn, lines_of
 from covary.rundir import write_atomic
 
 LONGEST = 24  # characters of a name below a tile

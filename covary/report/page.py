@@ -1,8 +1,7 @@
-"""Sections to one HTML page. All text is escaped here: by Jinja's autoescape for HTML, by ``visible`` for the eye."""
+"""Sections to one HTML page, all text escaped: by Jinja's autoescape for HTML, by ``private.visible`` for the eye."""
 
 import base64
 import io
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +14,9 @@ from PIL import Image
 from covary.draw.curves import DASHES, PALETTE, Line, curves
 from covary.draw.maps import maps
 from covary.draw.svg import svg
+from covary.private import visible
 from covary.report.blocks import Chart, Map, Section
 from covary.version import __version__
-
-UNSEEN = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen, or moves what is
 
 
 def page(names: Sequence[str], sections: Sequence[Section], *, made_from: str = "the run folders alone") -> str:
@@ -26,7 +24,7 @@ def page(names: Sequence[str], sections: Sequence[Section], *, made_from: str = 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("covary.report", package_path="."),
         autoescape=True,
-        finalize=visible,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -68,16 +66,6 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=True)
     return file.getvalue()
-
-
-def visible(value: Any) -> Any:
-    r"""Return text with every character that is not seen written out, such as ``\u202e``; other values as they are."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSEEN else character
-        for character in value
-    )
 
 
 def data_uri(content: bytes, kind: str) -> Markup:

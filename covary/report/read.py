@@ -1,7 +1,6 @@
 """A run folder as a report shows it: checked, and without the user's paths."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from covary.disk import read_file
 from covary.errors import InputError
 from covary.evaluation.result import Result
-from covary.private import without_paths
+from covary.private import run_names, without_paths
 from covary.rundir import RunDir
 
 
@@ -58,15 +57,6 @@ def read_runs(paths: Sequence[Path]) -> tuple[RunFiles, ...]:
         if places.count(place) > 1:
             raise InputError(f"The run {place} is given more than once; name each run once.")
     return tuple(map(_read_run, paths, run_names(places)))
-
-
-def run_names(places: Sequence[Path]) -> list[str]:
-    """Return the folders' names; where two are alike, their paths below the folder that all have in common."""
-    names = [place.name for place in places]
-    if len(set(names)) == len(names):
-        return names
-    common = os.path.commonpath(places)
-    return [str(place.relative_to(common)) for place in places]
 
 
 def _read_run(path: Path, name: str) -> RunFiles:

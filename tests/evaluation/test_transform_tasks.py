@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from covary import config, rundir
 from covary.augment import Recipe
 from covary.errors import InputError
-from covary.evaluation import Options, evaluate, transform_tasks
+from covary.evaluation import Options, evaluate, prepared, transform_tasks
 from covary.evaluation.equivariance import EquivarianceOptions
 from covary.evaluation.features import fingerprint
 from covary.evaluation.movers import own_mover
@@ -156,13 +156,14 @@ def test_images_without_labels_are_enough(tmp_path: Path) -> None:
 
 def test_what_is_fitted_is_fitted_to_training_images(stl_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    transformed = transform_tasks._transformed
+    transformed = prepared.transformed
 
     def spy(subject, store, rows, recipe, *, stream: str, **more):
         seen.append((stream.split()[0], store.split))
         return transformed(subject, store, rows, recipe, stream=stream, **more)
 
-    monkeypatch.setattr(transform_tasks, "_transformed", spy)
+    for module in (prepared, transform_tasks):
+        monkeypatch.setattr(module, "transformed", spy)
     evaluate(f"untrained:{stl_run}", data=DATA, task="equivariance", options=FEW, device="cpu")
     assert set(seen) == {("crop", "test"), ("color", "test"), ("all", "test"), ("ridge", "train")}
 

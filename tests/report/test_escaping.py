@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import covary.report.page
-from covary.private import without_paths
+from covary.private import visible, without_paths
 from covary.report import report
-from covary.report.page import visible
 from tests.report.folders import METRICS, result, run_folder
 from tests.report.pages import Page
 
