@@ -16,7 +16,7 @@ class Options:
     """Options of ``covary report``."""
 
     runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
-    """Run folders, finished or not; several are shown side by side."""
+    """Run folders, finished or not, or result files of covary evaluate --out; several are shown side by side."""
     out: Path
     """The page: one HTML file that needs nothing beside it."""
     figures: Path | None = None

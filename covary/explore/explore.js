@@ -168,7 +168,7 @@ function mapPanel() {
   const zoom = element("div", { class: "zoom" }, button("+", "Zoom in", () => map.zoomBy(1.5)), button("−", "Zoom out", () => map.zoomBy(1 / 1.5)), button("⤢", "Show all", () => map.zoomBy(1e-9)));
   const node = element("section", {}, element("div", { class: "bar-of-choices" }, spaces.node, planes.node, by.node, zoom),
     element("div", { class: "columns map-columns" }, element("div", {}, host, element("p", { class: "soft" },
-      "Rest on a point to see it, click for its nearest neighbours in the features themselves. Arrow keys go from point to point, Enter chooses, + and − zoom; so does the wheel after a click.")),
+      "Rest on a point to see it, click for its nearest neighbours in the features themselves. Arrow keys go from point to point, Enter chooses, Escape lets go, + and − zoom; so does the wheel after a click.")),
     element("div", { class: "side" }, rested, chosen, key)));
 
   const all = () => (view.space === "images" ? images : changes);
@@ -182,7 +182,7 @@ function mapPanel() {
     rested.replaceChildren(...(at < 0 ? [element("p", { class: "soft" }, "No point here.")]
       : [draw(at, "large"), element("p", {}, ...words(at))]));
   }
-  function pick(at) { change({ picked: at === state.picked ? -1 : at }); }
+  function pick(at) { change({ picked: at }); }
 
   /** Return by what points can be coloured: [{value, label, groups, names, ordered}]. */
   function colourings() {

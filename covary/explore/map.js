@@ -145,6 +145,7 @@ class PointMap {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     if (event.key in steps) this.rest(this.beside(...steps[event.key]));
     else if (event.key === "Enter" || event.key === " ") { if (this.at >= 0) this.told.pick(this.at); }
+    else if (event.key === "Escape") this.told.pick(-1);
     else if (event.key === "+" || event.key === "=") this.zoomBy(1.5);
     else if (event.key === "-") this.zoomBy(1 / 1.5);
     else if (event.key === "0") this.zoomBy(1e-9);

@@ -24,9 +24,10 @@ def report(
     root: str | Path | None = None,
     cache: str | Path | None = None,
 ) -> Path:
-    """Write one self-contained HTML page about run folders, finished or not; return its path.
+    """Write one self-contained HTML page about run folders, finished or not, or results alone; return its path.
 
-    runs:    run folders, shown side by side in this order.
+    runs:    run folders, or files of results that ``covary evaluate --out`` wrote of any encoder, shown side by side
+             in this order, the folders first.
     out:     the page, a file that ends in .html.
     figures: folder for the pictures as SVG files, each with a title and a legend; None writes none.
     data:    SPEC of images on which the finished runs' encoders are shown: orbits and neighbours of test images, and a
@@ -37,7 +38,7 @@ def report(
     Raises InputError: a folder that holds no run or a damaged file, an ``out`` that cannot be written, or images that
     are not there.
     """
-    given = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    given = sorted((Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)), key=Path.is_file)
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"The report {out} would be no HTML file by its name; let --out end in .html.")

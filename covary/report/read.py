@@ -1,4 +1,4 @@
-"""A run folder as a report shows it: checked, and without the user's paths."""
+"""A run folder, or a file of results alone, as a report shows it: checked, and without the user's paths."""
 
 import json
 import sys
@@ -27,13 +27,14 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """What the files of a run folder say.
+    """What the files of a run folder say, or a file of results of which no run is at hand.
 
     settings, environment: leaves of run.json by their dotted place.
     curves:      of each value in metrics.jsonl.
     results:     of the files in results/.
     first_batch: the picture's file, None where there is none.
     done:        whether the encoder was written.
+    trained:     whether it is a run folder; of a file of results all but these is empty.
     """
 
     name: str
@@ -43,12 +44,13 @@ class RunFiles:
     results: tuple[Result, ...]
     first_batch: Path | None
     done: bool
+    trained: bool = True
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[RunFiles, ...]:
-    """Read run folders, in order.
+    """Read run folders, and files that ``covary evaluate --out`` wrote, in order.
 
-    Raises InputError: no folder, one that is given twice or holds no run, or a file in one that is damaged.
+    Raises InputError: none, one that is given twice or holds no run, or a file in one that is damaged.
     """
     if not paths:
         raise InputError("No run is given; name one or several run folders.")
@@ -60,10 +62,15 @@ def read_runs(paths: Sequence[Path]) -> tuple[RunFiles, ...]:
 
 
 def _read_run(path: Path, name: str) -> RunFiles:
+    if path.is_file():
+        return _read_measured(path, name)
     folder = RunDir(path)
     saved = folder.read_run()
     if saved is None:
-        raise InputError(f"{path} holds no run: run.json is missing; give a folder that covary pretrain made.")
+        raise InputError(
+            f"{path} holds no run: run.json is missing; give a folder that covary pretrain made, "
+            "or a file that covary evaluate --out wrote."
+        )
     results = [result for file in sorted(path.glob("results/*.json")) for result in _read_results(file)]
     spec = saved["run"].get("data")
     known = [str(path), str(path.resolve()), *([spec] if isinstance(spec, str) else [])]
@@ -77,6 +84,21 @@ def _read_run(path: Path, name: str) -> RunFiles:
         results=tuple(Result(**without_paths(result.to_json(), known)) for result in results),
         first_batch=picture if picture.is_file() else None,
         done=folder.encoder_file.is_file(),
+    )
+
+
+def _read_measured(file: Path, name: str) -> RunFiles:
+    results = _read_results(file)
+    known = [text for result in results for text in (result.source, result.data)]
+    return RunFiles(
+        name=name,
+        settings={},
+        environment={},
+        curves={},
+        results=tuple(Result(**without_paths(result.to_json(), known)) for result in results),
+        first_batch=None,
+        done=False,
+        trained=False,
     )
 
 

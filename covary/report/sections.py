@@ -46,7 +46,15 @@ TITLES = {
 
 
 def trained(runs: Sequence[RunFiles]) -> Section:
-    """What was trained, and how far."""
+    """What was trained, and how far; of results without a run, what was measured."""
+    measured = [
+        Text(words=f"{run.name} holds results alone, of {' and '.join({each.source: 0 for each in run.results})}.")
+        for run in runs
+        if not run.trained
+    ]
+    runs = [run for run in runs if run.trained]
+    if not runs:
+        return Section(title="What was trained", blocks=tuple(measured))
     summaries = [
         {name: run.settings[place] for name, place in SUMMARY.items() if place in run.settings}
         | {"training images": run.environment.get("images"), "steps": progress(run)}
@@ -62,7 +70,7 @@ def trained(runs: Sequence[RunFiles]) -> Section:
         for run in runs
         if not run.done
     ]
-    return Section(title="What was trained", blocks=(*blocks, whole))
+    return Section(title="What was trained", blocks=(*blocks, *measured, whole))
 
 
 def training(runs: Sequence[RunFiles]) -> Section:
@@ -138,16 +146,22 @@ def missing(runs: Sequence[RunFiles], *, pictured: bool) -> Section:
 
 
 def sections(runs: Sequence[RunFiles], shown: Sequence[Shown] | None = None) -> list[Section]:
-    """Return the page's sections; shown: the finished runs on images, None leaves out what needs images."""
+    """Return the page's sections; shown: the finished runs on images, None leaves out what needs images.
+
+    runs: run folders, then results alone.
+    """
+    folders = [run for run in runs if run.trained]
+    if not folders:
+        return [trained(runs), results(runs)]
     pictured = shown is not None
     return [
         trained(runs),
-        training(runs),
-        first_batch(runs),
+        training(folders),
+        first_batch(folders),
         *([orbits(runs, shown)] if pictured else []),
         results(runs),
         *([neighbours(shown), codes(shown)] if pictured else []),
-        throughput(runs),
-        environment(runs),
-        missing(runs, pictured=pictured),
+        throughput(folders),
+        environment(folders),
+        missing(folders, pictured=pictured),
     ]

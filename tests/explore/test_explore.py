@@ -19,9 +19,8 @@ from covary.data.fit import Fit
 from covary.errors import InputError
 from covary.evaluation import Options, evaluate
 from covary.evaluation.equivariance import EquivarianceOptions
-from covary.evaluation.prepared import some_of
 from covary.evaluation.source import resolve
-from covary.evaluation.subject import Subject
+from covary.evaluation.subject import Subject, some_rows
 from covary.evaluation.transformations import CONDITIONS, ranges_of, unchanged
 from covary.explore import explore
 from covary.explore.analogy import kind_of
@@ -77,7 +76,7 @@ def test_an_analogy_equals_a_loop(explored: Path, runs: dict[str, Path], kind: s
     better = array(found["better"], "u1", 12, 12, 12)
     base = ranges_of(subject.source.recipe, subject.extractor, "auto")
     chosen = kind_of(subject, base, kind, 12)
-    rows = some_of(subject.test, 12, 3, "equivariance", even=True)
+    rows = some_rows(subject.test, 12, 3, "equivariance", even=True)
     encoder, mover = subject.source.encoder.eval(), subject.source.method.mover()
     assert isinstance(mover, CodeMover)
 
@@ -111,7 +110,7 @@ def test_an_orbit_equals_a_loop(explored: Path, runs: dict[str, Path]) -> None:
     assert (turned["values"][0], turned["values"][turned["zero"]]) == ("-30 degrees", "+0 degrees")
     found, image, steps = content["runs"][0]["orbits"]["rotation"], 4, 17
     base = ranges_of(subject.source.recipe, subject.extractor, "auto")
-    rows = some_of(subject.test, 12, 3, "equivariance", even=True)
+    rows = some_rows(subject.test, 12, 3, "equivariance", even=True)
     encoder, mover = subject.source.encoder.eval(), subject.source.method.mover()
 
     def features(image: int, degrees: float) -> Tensor:
@@ -124,7 +123,7 @@ def test_an_orbit_equals_a_loop(explored: Path, runs: dict[str, Path]) -> None:
     start, partner = features(image, 0), features(image ^ 1, 0)
     real = [features(image, angle) for angle in angles]
     moved = [mover.move(mover.code(partner, features(image ^ 1, angle)), start) for angle in angles]
-    many = some_of(subject.test, 20, 3, "equivariance", even=False)
+    many = some_rows(subject.test, 20, 3, "equivariance")
     clean = subject.extractor.features(subject.test, many)
     pairs = [1 - cosine(clean[a], clean[b]) for a, b in itertools.permutations(range(len(many)), 2)]
     unit = sum(pairs) / len(pairs)
@@ -172,7 +171,7 @@ def test_pictures_are_the_views(explored: Path, runs: dict[str, Path]) -> None:
     kind = next(kind for kind in content["kinds"] if kind["name"] == "all")
     sheet = kind["sheet"]
     chosen = kind_of(subject, ranges_of(subject.source.recipe, subject.extractor, "auto"), "all", 12)
-    rows = some_of(subject.test, 12, 3, "equivariance", even=True)
+    rows = some_rows(subject.test, 12, 3, "equivariance", even=True)
     example, image, view = 9, 5, 3
     place = (example // 2 * 12 + image) * 12 + view  # as explore.js has it
     line, column = divmod(place, sheet["columns"])

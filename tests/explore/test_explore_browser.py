@@ -171,6 +171,9 @@ def test_the_map_answers_to_mouse_and_keys(page: Page, hostile: Path) -> None:
 
     canvas.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_UP, "+", "+", Keys.ENTER, "0")
     assert page.text(".chosen h3").startswith("Nearest to ")
+    canvas.send_keys(Keys.ESCAPE)
+    assert page.all(".chosen h3") == []
+    canvas.send_keys(Keys.ENTER)
     page.all(".key button")[1].click()
     assert page.all(".key button")[1].get_attribute("aria-pressed") == "true"
     page.all("#panel-map .words")[0].find_elements("css selector", "button")[1].click()

@@ -169,3 +169,18 @@ def test_what_cannot_be_reported_is_refused(tmp_path: Path, capsys: pytest.Captu
         assert said.count("\n") == 1
     assert main(["report", str(folder), "--out", out]) == 0
     assert capsys.readouterr().out == f"{out}\n"
+
+
+def test_results_of_an_encoder_that_was_not_trained_here(tmp_path: Path) -> None:
+    file = tmp_path / "timm.json"
+    file.write_text(json.dumps(result(source="timm:resnet18", metrics={"top1": 0.5})))
+    alone = made(file)
+    assert "timm.json holds results alone, of timm:resnet18." in alone.text
+    assert alone.rows("top1")[0] == [("0.5000", "0.5")]
+    assert "What is missing" not in alone.text
+    beside = Page(report([file, run_folder(tmp_path / "a")], tmp_path / "beside.html"))
+    assert [cell for cell, _ in beside.rows("top1")[0]] == ["0.8380", "0.5000", "0.1000"]
+    assert [cell for cell, _ in beside.tables[0][0]] == ["", "a"]
+    file.write_text("{}")
+    with pytest.raises(InputError, match=r"timm\.json is damaged: it is none of covary evaluate"):
+        made(file)
