@@ -124,7 +124,7 @@ def _one(start: Tensor, views: Tensor, predicted: Tensor | None, unit: float) ->
         plane = pca(path)
         paths.append(plane.of(path))
         shares.append(plane.share)
-        away.append(sensitivity.moved(start[own], views[:, own], unit))
+        away.append(sensitivity.moved(start[own], views[:, own], unit).clamp(min=0))  # of itself it may be -1e-17
         if predicted is not None:
             moved.append(plane.of(normalize(predicted[:, image].double(), dim=1)))
             pairs = zip(views[:, own], predicted[:, None, own], strict=True)

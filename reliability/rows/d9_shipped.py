@@ -19,6 +19,11 @@ from reliability.row import Count, Figure, Row, replaced
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+BESIDE = (
+    "py.typed",
+    "report/page.html",
+    *(f"explore/{name}" for name in ("index.html", "explore.css", "parts.js", "map.js", "explore.js")),
+)
 INFO = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
 EGG = ("PKG-INFO", "SOURCES.txt", "dependency_links.txt", "entry_points.txt", "requires.txt", "top_level.txt")
 BUILD = "from setuptools import build_meta as b; b.build_wheel('..'); b.build_sdist('..')"
@@ -65,7 +70,7 @@ def copy(tree: Path) -> set[str]:
     for name in SHIPPED:
         shutil.copy(ROOT / name, tree / name)
     files = {path.relative_to(tree).as_posix() for path in (tree / "covary").rglob("*.py")}
-    return files | {"covary/py.typed", "covary/report/page.html"}
+    return files | {f"covary/{name}" for name in BESIDE}
 
 
 def copy_with_more(tree: Path) -> set[str]:
